@@ -1,0 +1,7 @@
+//! From a sentence to token ids, as the original tokenizes captions.
+
+mod bpe;
+mod clean;
+
+pub use bpe::Tokenizer;
+pub use clean::clean;
