@@ -1,0 +1,521 @@
+//! A reader for the pickles that `torch.save` writes. Nothing is ever executed: the machine below knows the opcodes
+//! and the handful of globals that a state dict needs, and refuses everything else.
+//!
+//! Values live in flat tables and refer to each other by index, so that neither a deeply nested nor a cyclic
+//! pickle can overflow the stack or leak, and every table is bounded.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Dtype, RawTensor};
+use crate::error::{Error, Result};
+
+/// More than any real state dict needs (a ViT-L checkpoint makes about 20,000), and little memory.
+const MAX_VALUES: usize = 1 << 20;
+const MAX_DEPTH: usize = 32;
+
+/// Finds the bytes of a storage: its place in the file by key and length in bytes.
+pub(super) trait Storages {
+    fn locate(&self, key: &str, bytes: usize) -> Result<usize>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Value {
+    Mark,
+    None,
+    Bool(bool),
+    Int(i64),
+    Float,
+    Str(usize),
+    Tuple(usize),
+    List(usize),
+    Dict(usize),
+    Global(usize),
+    Storage(usize),
+    Tensor(usize),
+    Object(usize),
+}
+
+struct Storage<'a> {
+    dtype: Dtype,
+    key: &'a str,
+    numel: usize,
+}
+
+/// What a pickle held: every tensor under its dotted path.
+pub(super) struct Tensors {
+    pub tensors: Vec<(String, RawTensor)>,
+}
+
+/// Runs the pickle in `bytes` and collects the tensors of its outermost dict or object.
+pub(super) fn read(bytes: &[u8], storages: &dyn Storages) -> Result<Tensors> {
+    let mut machine = Machine::new(bytes, storages);
+    let root = machine.run()?;
+    Ok(Tensors { tensors: machine.collect(root)? })
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    storages: &'a dyn Storages,
+    stack: Vec<Value>,
+    memo: HashMap<u32, Value>,
+    strings: Vec<&'a str>,
+    /// The elements of tuples and lists, and keys and values in turn of dicts.
+    sequences: Vec<Vec<Value>>,
+    globals: Vec<(&'a str, &'a str)>,
+    found: Vec<Storage<'a>>,
+    tensors: Vec<RawTensor>,
+    /// The state that BUILD gave each object.
+    objects: Vec<Value>,
+    values: usize,
+}
+
+impl<'a> Machine<'a> {
+    fn new(bytes: &'a [u8], storages: &'a dyn Storages) -> Self {
+        Machine {
+            bytes,
+            at: 0,
+            storages,
+            stack: Vec::new(),
+            memo: HashMap::new(),
+            strings: Vec::new(),
+            sequences: Vec::new(),
+            globals: Vec::new(),
+            found: Vec::new(),
+            tensors: Vec::new(),
+            objects: Vec::new(),
+            values: 0,
+        }
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::weights_format(format_args!("the pickle is damaged at byte {}: {what}", self.at))
+    }
+
+    fn take(&mut self, n: usize) -> Result<&'a [u8]> {
+        let end = self.at.checked_add(n).filter(|&end| end <= self.bytes.len());
+        let Some(end) = end else {
+            return Err(self.error("it ends too early"));
+        };
+        let slice = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(slice)
+    }
+
+    fn u8(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        let b = self.take(4)?;
+        Ok(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    }
+
+    fn line(&mut self) -> Result<&'a str> {
+        let rest = &self.bytes[self.at..];
+        let Some(n) = rest.iter().position(|&b| b == b'\n') else {
+            return Err(self.error("a name has no end"));
+        };
+        let text = self.take(n + 1)?;
+        std::str::from_utf8(&text[..n]).map_err(|_| self.error("a name is not UTF-8"))
+    }
+
+    fn push(&mut self, value: Value) -> Result<()> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.error(format_args!("it has more than {MAX_VALUES} values, no checkpoint has")));
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<Value> {
+        match self.stack.pop() {
+            Some(Value::Mark) | None => Err(self.error("the stack is empty")),
+            Some(value) => Ok(value),
+        }
+    }
+
+    fn top(&self) -> Result<Value> {
+        self.stack.last().copied().ok_or_else(|| self.error("the stack is empty"))
+    }
+
+    /// Everything above the topmost mark; the mark goes too.
+    fn pop_mark(&mut self) -> Result<Vec<Value>> {
+        let Some(mark) = self.stack.iter().rposition(|v| *v == Value::Mark) else {
+            return Err(self.error("there is no mark"));
+        };
+        let items = self.stack.split_off(mark + 1);
+        self.stack.pop();
+        Ok(items)
+    }
+
+    fn string(&mut self, n: usize) -> Result<()> {
+        let bytes = self.take(n)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| self.error("a string is not UTF-8"))?;
+        self.strings.push(text);
+        self.push(Value::Str(self.strings.len() - 1))
+    }
+
+    fn sequence(&mut self, items: Vec<Value>) -> usize {
+        self.sequences.push(items);
+        self.sequences.len() - 1
+    }
+
+    fn tuple(&mut self, n: usize) -> Result<()> {
+        let from = self.stack.len().checked_sub(n);
+        let Some(from) = from.filter(|&f| !self.stack[f..].contains(&Value::Mark)) else {
+            return Err(self.error("the stack is too short for a tuple"));
+        };
+        let items = self.stack.split_off(from);
+        let tuple = self.sequence(items);
+        self.push(Value::Tuple(tuple))
+    }
+
+    fn extend(&mut self, items: &[Value]) -> Result<()> {
+        match self.top()? {
+            Value::List(i) | Value::Dict(i) => self.sequences[i].extend_from_slice(items),
+            _ => return Err(self.error("elements are added to something that is no container")),
+        }
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<Value> {
+        loop {
+            match self.u8()? {
+                0x80 => {
+                    let protocol = self.u8()?;
+                    if protocol > 5 {
+                        return Err(self.error(format_args!("pickle protocol {protocol} is unknown")));
+                    }
+                }
+                0x95 => drop(self.take(8)?), // FRAME
+                b'.' => return self.pop(),
+                b'(' => self.push(Value::Mark)?,
+                b'0' => drop(self.pop()?),
+                b'N' => self.push(Value::None)?,
+                0x88 => self.push(Value::Bool(true))?,
+                0x89 => self.push(Value::Bool(false))?,
+                b'K' => {
+                    let v = self.u8()?;
+                    self.push(Value::Int(v.into()))?
+                }
+                b'M' => {
+                    let b = self.take(2)?;
+                    self.push(Value::Int(u16::from_le_bytes([b[0], b[1]]).into()))?
+                }
+                b'J' => {
+                    let v = self.u32()? as i32;
+                    self.push(Value::Int(v.into()))?
+                }
+                0x8a => self.long1()?,
+                b'G' => {
+                    self.take(8)?;
+                    self.push(Value::Float)?
+                }
+                b'X' => {
+                    let n = self.u32()? as usize;
+                    self.string(n)?
+                }
+                0x8c => {
+                    let n = self.u8()? as usize;
+                    self.string(n)?
+                }
+                b'c' => {
+                    let (module, name) = (self.line()?, self.line()?);
+                    self.global(module, name)?
+                }
+                b')' => self.tuple(0)?,
+                0x85 => self.tuple(1)?,
+                0x86 => self.tuple(2)?,
+                0x87 => self.tuple(3)?,
+                b't' => {
+                    let items = self.pop_mark()?;
+                    let tuple = self.sequence(items);
+                    self.push(Value::Tuple(tuple))?
+                }
+                b']' => {
+                    let list = self.sequence(Vec::new());
+                    self.push(Value::List(list))?
+                }
+                b'}' => {
+                    let dict = self.sequence(Vec::new());
+                    self.push(Value::Dict(dict))?
+                }
+                b'a' => {
+                    let item = self.pop()?;
+                    self.extend(&[item])?
+                }
+                b's' => {
+                    let value = self.pop()?;
+                    let key = self.pop()?;
+                    self.extend(&[key, value])?
+                }
+                b'e' => {
+                    let items = self.pop_mark()?;
+                    self.extend(&items)?
+                }
+                b'u' => {
+                    let items = self.pop_mark()?;
+                    if items.len() % 2 != 0 {
+                        return Err(self.error("a dict has a key without a value"));
+                    }
+                    self.extend(&items)?
+                }
+                b'q' => {
+                    let slot = self.u8()?.into();
+                    let value = self.top()?;
+                    self.memo.insert(slot, value);
+                }
+                b'r' => {
+                    let slot = self.u32()?;
+                    let value = self.top()?;
+                    self.memo.insert(slot, value);
+                }
+                0x94 => {
+                    let value = self.top()?;
+                    self.memo.insert(self.memo.len() as u32, value);
+                }
+                b'h' => {
+                    let slot = self.u8()?.into();
+                    self.recall(slot)?
+                }
+                b'j' => {
+                    let slot = self.u32()?;
+                    self.recall(slot)?
+                }
+                b'Q' => self.storage()?,
+                b'R' => self.reduce()?,
+                0x81 => self.new_object()?,
+                b'b' => self.build()?,
+                other => return Err(self.error(format_args!("opcode 0x{other:02x} does not belong in a checkpoint"))),
+            }
+        }
+    }
+
+    fn recall(&mut self, slot: u32) -> Result<()> {
+        match self.memo.get(&slot) {
+            Some(&value) => self.push(value),
+            None => Err(self.error(format_args!("memo {slot} was never set"))),
+        }
+    }
+
+    fn long1(&mut self) -> Result<()> {
+        let n = self.u8()? as usize;
+        let bytes = self.take(n)?;
+        if n > 8 {
+            return Err(self.error("an integer is larger than 64 bits"));
+        }
+        let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
+        let mut le = [if negative { 0xff } else { 0 }; 8];
+        le[..n].copy_from_slice(bytes);
+        self.push(Value::Int(i64::from_le_bytes(le)))
+    }
+
+    fn global(&mut self, module: &'a str, name: &'a str) -> Result<()> {
+        let known = match (module, name) {
+            ("collections", "OrderedDict") => true,
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_parameter") => true,
+            ("torch", name) => Dtype::from_storage(name).is_some(),
+            _ => module == "__torch__" || module.starts_with("__torch__."),
+        };
+        if !known {
+            return Err(Error::weights_format(format_args!(
+                "the pickle asks for `{module}.{name}`, which a state dict does not need and which is never run; \
+                 save the model's state_dict() alone"
+            )));
+        }
+        self.globals.push((module, name));
+        self.push(Value::Global(self.globals.len() - 1))
+    }
+
+    /// `('storage', type, key, location, numel)`; legacy files append a view description, which is None.
+    fn storage(&mut self) -> Result<()> {
+        let Value::Tuple(t) = self.pop()? else {
+            return Err(self.error("a persistent id is no tuple"));
+        };
+        let parts = match self.sequences[t][..] {
+            [Value::Str(kind), Value::Global(class), Value::Str(key), Value::Str(_), Value::Int(numel)]
+            | [Value::Str(kind), Value::Global(class), Value::Str(key), Value::Str(_), Value::Int(numel), Value::None]
+                if self.strings[kind] == "storage" =>
+            {
+                Some((self.globals[class], self.strings[key], numel))
+            }
+            _ => None,
+        };
+        let storage = parts.and_then(|((module, name), key, numel)| {
+            Some(Storage {
+                dtype: (module == "torch").then(|| Dtype::from_storage(name)).flatten()?,
+                key,
+                numel: usize::try_from(numel).ok()?,
+            })
+        });
+        let Some(storage) = storage else {
+            return Err(self.error("a persistent id is no storage"));
+        };
+        self.found.push(storage);
+        self.push(Value::Storage(self.found.len() - 1))
+    }
+
+    fn reduce(&mut self) -> Result<()> {
+        let args = self.pop()?;
+        let callable = self.pop()?;
+        let (Value::Global(g), Value::Tuple(t)) = (callable, args) else {
+            return Err(self.error("something that is no function is called"));
+        };
+        match (self.globals[g], &self.sequences[t][..]) {
+            (("collections", "OrderedDict"), []) => {
+                let dict = self.sequence(Vec::new());
+                self.push(Value::Dict(dict))
+            }
+            (("torch._utils", "_rebuild_tensor_v2"), &[storage, offset, size, stride, ..]) => {
+                let tensor = self.tensor(storage, offset, size, stride)?;
+                self.tensors.push(tensor);
+                self.push(Value::Tensor(self.tensors.len() - 1))
+            }
+            (("torch._utils", "_rebuild_parameter"), &[data @ Value::Tensor(_), ..]) => self.push(data),
+            ((module, name), _) => Err(self.error(format_args!("`{module}.{name}` is called with odd arguments"))),
+        }
+    }
+
+    fn tensor(&self, storage: Value, offset: Value, size: Value, stride: Value) -> Result<RawTensor> {
+        let (Value::Storage(s), Value::Int(offset), Value::Tuple(size), Value::Tuple(stride)) =
+            (storage, offset, size, stride)
+        else {
+            return Err(self.error("a tensor is described by odd values"));
+        };
+        let ints = |i: usize| -> Option<Vec<usize>> {
+            let int = |v: &Value| match v {
+                Value::Int(n) => usize::try_from(*n).ok(),
+                _ => None,
+            };
+            self.sequences[i].iter().map(int).collect()
+        };
+        let (Ok(offset), Some(shape), Some(strides)) = (usize::try_from(offset), ints(size), ints(stride)) else {
+            return Err(self.error("a tensor's sizes are no natural numbers"));
+        };
+        let storage = &self.found[s];
+        let bytes = storage.numel.checked_mul(storage.dtype.size());
+        let Some(bytes) = bytes else {
+            return Err(self.error("a storage is larger than memory"));
+        };
+        let start = self.storages.locate(storage.key, bytes)?;
+        RawTensor::new(storage.dtype, start, bytes, offset, shape, strides)
+            .ok_or_else(|| self.error(format_args!("a tensor reaches beyond its storage `{}`", storage.key)))
+    }
+
+    fn new_object(&mut self) -> Result<()> {
+        let (args, class) = (self.pop()?, self.pop()?);
+        match (class, args) {
+            (Value::Global(g), Value::Tuple(_)) if self.globals[g].0.starts_with("__torch__") => {
+                self.objects.push(Value::None);
+                self.push(Value::Object(self.objects.len() - 1))
+            }
+            _ => Err(self.error("an object of an unknown class is made")),
+        }
+    }
+
+    fn build(&mut self) -> Result<()> {
+        let state = self.pop()?;
+        match self.top()? {
+            Value::Object(o) => self.objects[o] = state,
+            // A state dict's own attributes (`_metadata`), and a parameter's: of no use here.
+            Value::Dict(_) | Value::Tensor(_) => {}
+            _ => return Err(self.error("a state is given to something that has none")),
+        }
+        Ok(())
+    }
+
+    /// The tensors reachable from `root` through dicts and objects, named by the dotted path of their keys.
+    fn collect(&self, root: Value) -> Result<Vec<(String, RawTensor)>> {
+        let mut out = Vec::new();
+        let mut seen = HashSet::new();
+        let mut todo = vec![(String::new(), root, 0)];
+        while let Some((path, value, depth)) = todo.pop() {
+            let dict = match value {
+                Value::Tensor(t) => {
+                    out.push((path, self.tensors[t].clone()));
+                    continue;
+                }
+                Value::Dict(d) => d,
+                Value::Object(o) => match self.objects[o] {
+                    Value::Dict(d) => d,
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            if !seen.insert(dict) || depth == MAX_DEPTH {
+                continue;
+            }
+            for pair in self.sequences[dict].chunks_exact(2) {
+                if let Value::Str(key) = pair[0] {
+                    let key = self.strings[key];
+                    let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+                    todo.push((path, pair[1], depth + 1));
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct OneStorage(usize);
+
+    impl Storages for OneStorage {
+        fn locate(&self, key: &str, bytes: usize) -> Result<usize> {
+            if key == "0" && bytes <= self.0 {
+                Ok(64)
+            } else {
+                Err(Error::weights_format(format_args!("no storage `{key}`")))
+            }
+        }
+    }
+
+    fn run(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>> {
+        read(bytes, &OneStorage(24)).map(|t| t.tensors)
+    }
+
+    /// `{'w': tensor}` of 2×3 floats, with the given strides and offset.
+    fn state_dict(offset: u8, strides: [u8; 2]) -> Vec<u8> {
+        let mut p = b"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQ".to_vec();
+        p.extend([b'K', offset, b'K', 2, b'K', 3, 0x86, b'K', strides[0], b'K', strides[1], 0x86, 0x89]);
+        p.extend(b"ccollections\nOrderedDict\n)RtRs.");
+        p
+    }
+
+    #[test]
+    fn reads_a_tensor_with_its_strides() {
+        let tensors = run(&state_dict(0, [1, 2])).unwrap();
+        let (name, tensor) = &tensors[0];
+        assert_eq!((name.as_str(), tensors.len()), ("w", 1));
+        assert_eq!((tensor.shape.as_slice(), tensor.strides.as_slice()), (&[2, 3][..], &[1, 2][..]));
+    }
+
+    #[test]
+    fn refuses_what_reaches_beyond_the_storage() {
+        assert!(run(&state_dict(1, [3, 1])).unwrap_err().message().contains("beyond its storage"));
+        assert!(run(&state_dict(0, [9, 1])).is_err());
+    }
+
+    #[test]
+    fn refuses_code() {
+        let error = run(b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R.").unwrap_err();
+        assert!(error.message().contains("`posix.system`"), "{error}");
+    }
+
+    #[test]
+    fn survives_cycles_nesting_and_cuts() {
+        assert!(run(b"\x80\x02}q\0X\x01\0\0\0ah\0s.").unwrap().is_empty());
+        let deep: Vec<u8> = [b"]".repeat(500_000), b"a".repeat(499_999), b".".to_vec()].concat();
+        assert!(run(&deep).unwrap().is_empty());
+        assert!(run(&b"N".repeat(MAX_VALUES + 1)).is_err());
+        let whole = state_dict(0, [3, 1]);
+        for n in 0..whole.len() {
+            assert!(run(&whole[..n]).is_err(), "cut at {n}");
+        }
+    }
+}
