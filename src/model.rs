@@ -1,0 +1,236 @@
+//! The model: what it can do, in the order in which it does it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array1, Array2, Axis};
+
+use crate::clip::{Clip, LoadOptions};
+use crate::error::{Error, Result, Status};
+use crate::image::{Frame, Preprocessor};
+use crate::options::{Head, Options, VideoOptions};
+use crate::runtime::{Level, Log, Worker};
+use crate::text::Tokenizer;
+use crate::video;
+use crate::weights::{Arch, Checkpoint};
+
+/// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
+/// small enough that a long list of frames does not need memory in proportion.
+const DEFAULT_MAX_BATCH: usize = 16;
+
+/// A loaded CLIP4Clip. Any number of threads may use it at once.
+///
+/// Vectors are `dim` floats of unit length, unless raw output was asked for; texts and videos share one space, so that
+/// the dot product of two vectors is their cosine similarity.
+pub struct Model {
+    options: Options,
+    tokenizer: Option<Arc<Tokenizer>>,
+    info: Info,
+    log: Log,
+    worker: Worker,
+}
+
+/// What was loaded, and how it runs.
+#[derive(Clone, Debug)]
+pub struct Info {
+    pub arch: Arch,
+    pub head: Head,
+    /// The logarithm of the temperature, where the checkpoint has one.
+    pub logit_scale: Option<f32>,
+    /// The checkpoint's container and naming, such as `torch.save/clip4clip`.
+    pub weights: String,
+    pub num_threads: usize,
+    pub max_batch: usize,
+}
+
+impl Model {
+    /// Loads a checkpoint and makes it ready to embed.
+    ///
+    /// # Errors
+    /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `OutOfMemory`; each message
+    /// names the thing.
+    pub fn load(options: Options, log: Log) -> Result<Model> {
+        let tokenizer = options.modality.text().then(Tokenizer::clip).transpose()?;
+        let num_threads =
+            options.num_threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+        let max_batch = options.max_batch.unwrap_or(DEFAULT_MAX_BATCH);
+        let weights = Checkpoint::open(&options.weights_path)?;
+        let format = weights.describe();
+        let load = LoadOptions {
+            modality: options.modality,
+            model_name: options.model_name,
+            head: options.head,
+            activation: options.activation,
+            max_batch,
+        };
+        let describe = move |clip: &Clip| Info {
+            arch: clip.arch.clone(),
+            head: clip.head,
+            logit_scale: clip.logit_scale,
+            weights: format,
+            num_threads,
+            max_batch,
+        };
+        let (worker, info) = Worker::start(num_threads, move || Clip::load(weights, load), describe)?;
+        let model = Model { options, tokenizer, info, log, worker };
+        model.check_context()?;
+        model.log.say(
+            Level::Info,
+            format_args!(
+                "loaded {} from {}, {num_threads} threads",
+                model.info.arch,
+                model.options.weights_path.display()
+            ),
+        );
+        Ok(model)
+    }
+
+    fn check_context(&self) -> Result<()> {
+        match &self.info.arch.text {
+            Some(text) if self.options.max_words > text.context => Err(Error::invalid(format_args!(
+                "max_words is {}, the model reads at most {}",
+                self.options.max_words, text.context
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was loaded, and how it runs.
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Floats in one vector.
+    pub fn dim(&self) -> usize {
+        self.info.arch.embed
+    }
+
+    /// One vector per text, `[texts, dim]`.
+    ///
+    /// # Errors
+    /// `Modality` on a model without text tower; `TextTooLong` with `strict_text`.
+    pub fn embed_text(&self, texts: &[&str]) -> Result<Array2<f32>> {
+        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
+            Error::new(Status::Modality, "the model was created for video only (modality); it cannot embed text")
+        })?;
+        let ids = texts
+            .iter()
+            .enumerate()
+            .map(|(i, text)| {
+                tokenizer
+                    .model_ids(text, self.options.max_words, self.options.strict_text)
+                    .map_err(|e| Error::new(e.status(), format_args!("texts[{i}]: {e}")))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let vectors = self.worker.run(move |clip| clip.texts(&ids))?;
+        self.finished(vectors)
+    }
+
+    /// One vector per picture, `[frames, dim]`.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower.
+    pub fn embed_images(&self, frames: &[Frame]) -> Result<Array2<f32>> {
+        let vectors = self.raw_frames(frames)?;
+        self.finished(vectors)
+    }
+
+    /// One vector for the video that these frames make.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower; `InvalidArgument` without frames or with more than
+    /// [`VideoOptions::MAX_FRAMES`].
+    pub fn embed_frames(&self, frames: &[Frame]) -> Result<Array1<f32>> {
+        if frames.len() > VideoOptions::MAX_FRAMES {
+            return Err(Error::invalid(format_args!(
+                "{} frames are more than a video may have here ({})",
+                frames.len(),
+                VideoOptions::MAX_FRAMES
+            )));
+        }
+        let frames = self.raw_frames(frames)?;
+        self.pooled(frames)
+    }
+
+    /// One vector for the video file at `path`.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower; those of reading and decoding a file: `MediaIo`, `MediaFormat`,
+    /// `NoVideo`, `Decode`, `Limit`, `Forbidden`.
+    pub fn embed_video_path(&self, path: &Path, options: &VideoOptions) -> Result<Array1<f32>> {
+        let sampled = video::sample_path(path, options, self.resolution()?)?;
+        if sampled.corrupt > 0 {
+            self.log.say(
+                Level::Warn,
+                format_args!("{}: {} corrupt places among {} frames", path.display(), sampled.corrupt, sampled.total),
+            );
+        }
+        let frames = self.worker.run(move |clip| clip.images(&sampled.pixels))?;
+        self.pooled(frames)
+    }
+
+    /// The frames' embeddings as the vision tower gives them, `[frames, dim]`.
+    fn raw_frames(&self, frames: &[Frame]) -> Result<Array2<f32>> {
+        let mut preprocessor = Preprocessor::new(self.resolution()?);
+        if frames.is_empty() {
+            return Err(Error::invalid("there are no frames"));
+        }
+        let mut vectors = Array2::zeros((0, self.dim()));
+        for batch in frames.chunks(self.info.max_batch) {
+            let mut pixels = vec![0; batch.len() * preprocessor.output_len()];
+            for (frame, out) in batch.iter().zip(pixels.chunks_exact_mut(preprocessor.output_len())) {
+                preprocessor.run(frame, out)?;
+            }
+            let rows = self.worker.run(move |clip| clip.images(&pixels))?;
+            vectors.append(Axis(0), rows.view()).map_err(Error::internal)?;
+        }
+        Ok(vectors)
+    }
+
+    fn pooled(&self, frames: Array2<f32>) -> Result<Array1<f32>> {
+        let vector = self.worker.run(move |clip| clip.pool(&frames))?;
+        Ok(self.finished(vector)?.row(0).to_owned())
+    }
+
+    fn resolution(&self) -> Result<usize> {
+        match &self.info.arch.vision {
+            Some(vision) => Ok(vision.resolution()),
+            None => Err(Error::new(
+                Status::Modality,
+                "the model was created for text only (modality); it cannot embed pictures",
+            )),
+        }
+    }
+
+    /// The last L2 normalisation, in float64 so that nothing but the rounding to float32 is left.
+    ///
+    /// Random or damaged weights can overflow; a vector of NaNs would poison the caller's index silently.
+    fn finished(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
+        for mut row in vectors.rows_mut() {
+            let norm = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+            if !norm.is_normal() {
+                return Err(Error::new(
+                    Status::Backend,
+                    format_args!(
+                        "the model computed a vector of length {norm}; are these the weights of a trained model?"
+                    ),
+                ));
+            }
+            if !self.options.raw_output {
+                row.mapv_inplace(|v| (f64::from(v) / norm) as f32);
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// Lets go of the model in a forked child, where its thread does not exist: nothing is released but the memory of
+    /// the handle.
+    pub(crate) fn abandon(self) {
+        self.worker.abandon();
+    }
+}
