@@ -1,0 +1,106 @@
+//! What can be asked without a model.
+
+use std::ffi::{CStr, CString};
+use std::os::raw::c_char;
+
+use once_cell::sync::Lazy;
+
+use super::types::{c4c_status, c4c_status_code, C4C_ABI_VERSION};
+
+macro_rules! names {
+    ($($name:ident),* $(,)?) => {
+        [$((c4c_status_code::$name as c4c_status, concat!(stringify!($name), "\0"))),*]
+    };
+}
+
+const NAMES: [(c4c_status, &str); 24] = names![
+    C4C_OK,
+    C4C_E_INVALID_ARGUMENT,
+    C4C_E_BUFFER_TOO_SMALL,
+    C4C_E_UNSUPPORTED,
+    C4C_E_CLOSED,
+    C4C_E_FORKED,
+    C4C_E_WEIGHTS_IO,
+    C4C_E_WEIGHTS_FORMAT,
+    C4C_E_WEIGHTS_MISMATCH,
+    C4C_E_MODALITY,
+    C4C_E_TOKENIZER,
+    C4C_E_TEXT_TOO_LONG,
+    C4C_E_DEVICE,
+    C4C_E_OUT_OF_MEMORY,
+    C4C_E_BACKEND,
+    C4C_E_MEDIA_IO,
+    C4C_E_MEDIA_FORMAT,
+    C4C_E_NO_VIDEO,
+    C4C_E_DECODE,
+    C4C_E_LIMIT,
+    C4C_E_FORBIDDEN,
+    C4C_E_CANCELLED,
+    C4C_E_TIMEOUT,
+    C4C_E_INTERNAL,
+];
+
+/// The name of a status, such as "C4C_E_WEIGHTS_IO"; "unknown status" for a number that has none. The string is constant.
+///
+/// Thread-safety: any thread, any time.
+#[no_mangle]
+pub extern "C" fn c4c_status_name(status: c4c_status) -> *const c_char {
+    let found = NAMES.iter().find(|(code, _)| *code == status);
+    found.map_or("unknown status\0", |(_, name)| name).as_ptr().cast()
+}
+
+/// The version of the loaded library, such as "0.1.0". The string is constant.
+///
+/// Thread-safety: any thread, any time.
+#[no_mangle]
+pub extern "C" fn c4c_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// The C4C_ABI_VERSION that the loaded library was built with; compare it with the header's.
+///
+/// Thread-safety: any thread, any time.
+#[no_mangle]
+pub extern "C" fn c4c_abi_version() -> u32 {
+    C4C_ABI_VERSION
+}
+
+/// One line of JSON about the loaded library: its version ("c4c"), the ABI's ("abi"), those of libtorch and of the FFmpeg
+/// in use ("libtorch", "ffmpeg"), whether it computes on CUDA ("cuda"), and the machine it was built for ("target").
+/// The string lives as long as the library.
+///
+/// Thread-safety: any thread, any time.
+#[no_mangle]
+pub extern "C" fn c4c_build_info() -> *const c_char {
+    static INFO: Lazy<CString> = Lazy::new(|| {
+        let info = format!(
+            "{{\"c4c\":\"{}\",\"abi\":{C4C_ABI_VERSION},\"libtorch\":\"{}\",\"cuda\":false,\"ffmpeg\":\"{}\",\"target\":\"{}-{}\"}}",
+            env!("CARGO_PKG_VERSION"),
+            env!("C4C_LIBTORCH_VERSION"),
+            crate::video::ffmpeg_version().replace(['"', '\\'], ""),
+            std::env::consts::ARCH,
+            std::env::consts::OS,
+        );
+        CString::new(info).unwrap_or_else(|_| CStr::to_owned(c"{}"))
+    });
+    INFO.as_ptr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+
+    #[test]
+    fn every_status_has_its_name() {
+        for (code, name) in NAMES.iter().skip(1) {
+            let status = Status::from_code(*code).unwrap();
+            let rust: String = format!("{status:?}").to_ascii_lowercase();
+            let c: String =
+                name.trim_start_matches("C4C_E_").trim_end_matches('\0').replace('_', "").to_ascii_lowercase();
+            assert_eq!(c, rust);
+        }
+        let known = (-200..0).filter(|&code| Status::from_code(code).is_some()).count();
+        assert_eq!(known, NAMES.len() - 1);
+    }
+}

@@ -1,0 +1,341 @@
+//! Making, describing and freeing a model.
+
+use std::ffi::CString;
+use std::os::raw::c_char;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::guard::{guard, quiet_panics, write_text};
+use super::read::{self, Plain};
+use super::structs::{c4c_error, c4c_info, c4c_options};
+use super::types::{c4c_activation, c4c_head, c4c_log_fn, c4c_modality, c4c_option_flag, c4c_precision, c4c_status};
+use crate::error::{Error, Result, Status};
+use crate::model::Model;
+use crate::options::{Activation, Head, Modality, ModelName, Options};
+use crate::runtime::{Level, Log};
+
+/// A loaded model. Made by c4c_create, released by c4c_free.
+pub struct c4c_model {
+    model: Model,
+    /// The process that created it; its threads are in no other.
+    process: u32,
+    calls: Mutex<Calls>,
+    idle: Condvar,
+}
+
+#[derive(Default)]
+struct Calls {
+    running: usize,
+    closed: bool,
+}
+
+impl c4c_model {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call in progress; the model cannot go away while it lives.
+pub(super) struct Running<'a>(&'a c4c_model);
+
+impl Running<'_> {
+    pub(super) fn model(&self) -> &Model {
+        &self.0.model
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut calls = self.0.calls();
+        calls.running -= 1;
+        if calls.running == 0 {
+            self.0.idle.notify_all();
+        }
+    }
+}
+
+/// Begins a call on the handle at `pointer`.
+pub(super) fn enter<'a>(pointer: *const c4c_model) -> Result<Running<'a>> {
+    // SAFETY: the header asks for NULL or a model that c4c_create made and whose c4c_free has not returned.
+    let handle = unsafe { pointer.as_ref() }.ok_or_else(|| Error::invalid("model is NULL"))?;
+    if handle.process != std::process::id() {
+        return Err(Error::new(
+            Status::Forked,
+            "model: the process was forked after c4c_create; create a model in the child",
+        ));
+    }
+    let mut calls = handle.calls();
+    if calls.closed {
+        return Err(Error::new(Status::Closed, "model: it is being freed"));
+    }
+    calls.running += 1;
+    Ok(Running(handle))
+}
+
+/// Loads a model.
+///
+/// @param options    what to load and how to run it; not NULL, and `weights_path` set
+/// @param out_model  receives the model; not NULL; untouched on error
+/// @param err        filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_WEIGHTS_IO, C4C_E_WEIGHTS_FORMAT, C4C_E_WEIGHTS_MISMATCH; C4C_E_DEVICE;
+///         C4C_E_INVALID_ARGUMENT, C4C_E_UNSUPPORTED naming the field; C4C_E_OUT_OF_MEMORY
+///
+/// Loading maps the file; do not truncate it meanwhile. Afterwards it is not needed any more.
+///
+/// Thread-safety: any thread; several models may be created at once.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_create(
+    options: *const c4c_options,
+    out_model: *mut *mut c4c_model,
+    err: *mut c4c_error,
+) -> c4c_status {
+    quiet_panics();
+    guard(err, || {
+        let (options, log) = read_options(&read::struct_at(options, "options")?)?;
+        if out_model.is_null() {
+            return Err(Error::invalid("out_model is NULL"));
+        }
+        let handle = Box::new(c4c_model {
+            model: Model::load(options, log)?,
+            process: std::process::id(),
+            calls: Mutex::default(),
+            idle: Condvar::new(),
+        });
+        // SAFETY: not NULL, and the header asks for a pointer that can be written.
+        unsafe { out_model.write(Box::into_raw(handle)) };
+        Ok(())
+    })
+}
+
+/// Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back all memory and threads.
+/// NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
+///
+/// Thread-safety: once per model, from any thread; the pointer is dead when it returns.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_free(model: *mut c4c_model) {
+    if model.is_null() {
+        return;
+    }
+    guard(std::ptr::null_mut(), || {
+        // SAFETY: the header asks for a model that c4c_create made and that is freed once.
+        let handle = unsafe { &*model };
+        let forked = handle.process != std::process::id();
+        if !forked {
+            let mut calls = handle.calls();
+            calls.closed = true;
+            while calls.running > 0 {
+                calls = handle.idle.wait(calls).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        // SAFETY: made by Box::into_raw in c4c_create; no call is running and none can begin.
+        let handle = unsafe { Box::from_raw(model) };
+        if forked {
+            handle.model.abandon();
+        }
+        Ok(())
+    });
+}
+
+/// Floats in one embedding: 512 for ViT-B. 0 for NULL.
+///
+/// Thread-safety: any number of threads may call this on one model.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_dim(model: *const c4c_model) -> usize {
+    // SAFETY: the header asks for NULL or a model that has not been freed.
+    unsafe { model.as_ref() }.map_or(0, |handle| handle.model.dim())
+}
+
+/// What was loaded, and how it runs.
+///
+/// @param model  not NULL
+/// @param out    receives the answer; not NULL; `struct_size` set, the rest zero
+/// @param err    filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT
+///
+/// Thread-safety: any number of threads may call this on one model.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_get_info(model: *const c4c_model, out: *mut c4c_info, err: *mut c4c_error) -> c4c_status {
+    guard(err, || {
+        let running = enter(model)?;
+        if out.is_null() {
+            return Err(Error::invalid("out is NULL"));
+        }
+        read::check_size(out.cast_const(), "out")?;
+        read::write_struct(out, info(running.model()));
+        Ok(())
+    })
+}
+
+fn info(model: &Model) -> c4c_info {
+    let (info, options) = (model.info(), model.options());
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut out = c4c_info::zeroed();
+    out.dim = number(model.dim());
+    out.modality = match options.modality {
+        Modality::Both => c4c_modality::C4C_MODALITY_BOTH,
+        Modality::Text => c4c_modality::C4C_MODALITY_TEXT,
+        Modality::Video => c4c_modality::C4C_MODALITY_VIDEO,
+    } as u32;
+    out.head = match info.head {
+        Head::Mean => c4c_head::C4C_HEAD_MEAN,
+    } as u32;
+    out.activation = match options.activation {
+        Activation::QuickGelu => c4c_activation::C4C_ACTIVATION_QUICK_GELU,
+        Activation::Gelu => c4c_activation::C4C_ACTIVATION_GELU,
+    } as u32;
+    out.precision = c4c_precision::C4C_PRECISION_F32 as u32;
+    out.num_threads = number(info.num_threads);
+    out.max_batch = number(info.max_batch);
+    out.max_words = number(options.max_words);
+    if let Some(vision) = &info.arch.vision {
+        out.image_size = number(vision.resolution());
+        out.patch_size = number(vision.patch);
+        out.vision_width = number(vision.width);
+        out.vision_layers = number(vision.layers);
+    }
+    if let Some(text) = &info.arch.text {
+        out.text_width = number(text.width);
+        out.text_layers = number(text.layers);
+        out.context_length = number(text.context);
+        out.vocab_size = number(text.vocab);
+    }
+    out.logit_scale = info.logit_scale.unwrap_or(0.0);
+    write_text(&mut out.device, "cpu");
+    write_text(&mut out.model_name, info.arch.name());
+    write_text(&mut out.weights, &info.weights);
+    out
+}
+
+/// Checks the fields in their order.
+fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
+    let modality = match options.modality {
+        0 => Modality::Both,
+        1 => Modality::Text,
+        2 => Modality::Video,
+        other => return Err(Error::invalid(format_args!("options.modality {other} is unknown"))),
+    };
+    let model_name = match read::text(options.model_name, "options.model_name")? {
+        None => None,
+        Some(name) => Some(ModelName::parse(name).ok_or_else(|| {
+            Error::invalid(format_args!(
+                "options.model_name is `{name}`, expected `clip_vit_b32`, `clip_vit_b16`, or NULL for any"
+            ))
+        })?),
+    };
+    let weights = read::required_text(options.weights_path, "options.weights_path")?;
+    if read::text(options.tokenizer_path, "options.tokenizer_path")?.is_some() {
+        return Err(Error::unsupported(
+            "options.tokenizer_path: this version has CLIP's own vocabulary only; set it to NULL",
+        ));
+    }
+    device(read::text(options.device, "options.device")?.unwrap_or("auto"))?;
+    match options.precision {
+        0 | 1 => {}
+        2..=4 => {
+            return Err(Error::unsupported("options.precision: this version computes in F32 only; set AUTO or F32"));
+        }
+        other => return Err(Error::invalid(format_args!("options.precision {other} is unknown"))),
+    }
+    let head = match options.head {
+        0 => None,
+        1 => Some(Head::Mean),
+        2..=4 => return Err(Error::unsupported("options.head: this version has mean pooling only; set AUTO or MEAN")),
+        other => return Err(Error::invalid(format_args!("options.head {other} is unknown"))),
+    };
+    let activation = match options.activation {
+        0 | 1 => Activation::QuickGelu,
+        2 => Activation::Gelu,
+        other => return Err(Error::invalid(format_args!("options.activation {other} is unknown"))),
+    };
+    let max_words = match options.max_words {
+        0 => Options::DEFAULT_MAX_WORDS,
+        1 => return Err(Error::invalid("options.max_words is 1, a text needs a start and an end")),
+        n => n as usize,
+    };
+    let (raw, strict) = (c4c_option_flag::C4C_RAW_OUTPUT as u32, c4c_option_flag::C4C_STRICT_TEXT as u32);
+    if options.flags & !(raw | strict) != 0 {
+        return Err(Error::invalid(format_args!("options.flags {:#x} has unknown bits", options.flags)));
+    }
+    let num_threads = at_most(options.num_threads, 1024, "options.num_threads")?;
+    let max_batch = at_most(options.max_batch, 4096, "options.max_batch")?;
+    if options.max_batch_delay_us != 0 {
+        return Err(Error::unsupported(
+            "options.max_batch_delay_us: this version does not wait for company; set it to 0",
+        ));
+    }
+    let level = match options.log_level {
+        0 | 3 => Level::Info,
+        1 => Level::Error,
+        2 => Level::Warn,
+        4 => Level::Debug,
+        other => return Err(Error::invalid(format_args!("options.log_level {other} is unknown"))),
+    };
+    read::reserved(options.reserved, "options")?;
+    let options_out = Options {
+        weights_path: weights.into(),
+        modality,
+        model_name,
+        head,
+        activation,
+        max_words,
+        raw_output: options.flags & raw != 0,
+        strict_text: options.flags & strict != 0,
+        num_threads,
+        max_batch,
+    };
+    Ok((options_out, log(options.log, options.log_user_data.cast(), level)))
+}
+
+/// A count within a bound; None for 0, which leaves the choice to the library.
+pub(super) fn at_most(value: u32, bound: u32, name: &str) -> Result<Option<usize>> {
+    match value {
+        0 => Ok(None),
+        n if n <= bound => Ok(Some(n as usize)),
+        n => Err(Error::invalid(format_args!("{name} is {n}, expected at most {bound}"))),
+    }
+}
+
+fn device(name: &str) -> Result<()> {
+    let cuda = name == "cuda"
+        || name.strip_prefix("cuda:").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+    match name {
+        "auto" | "cpu" => Ok(()),
+        _ if cuda => Err(Error::new(
+            Status::Device,
+            format_args!("options.device: `{name}` cannot be used, this version computes on the CPU only; set \"auto\" or \"cpu\""),
+        )),
+        _ => Err(Error::invalid(format_args!(
+            "options.device is `{name}`, expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""
+        ))),
+    }
+}
+
+/// The host's receiver of messages and what it wants to be handed.
+struct Receiver {
+    call: unsafe extern "C" fn(*mut std::os::raw::c_void, i32, *const c_char),
+    user_data: *mut std::os::raw::c_void,
+}
+
+// SAFETY: the header says that the callback is called from any thread, perhaps from several at once.
+unsafe impl Send for Receiver {}
+// SAFETY: as above.
+unsafe impl Sync for Receiver {}
+
+impl Receiver {
+    fn send(&self, level: Level, message: &str) {
+        // A NUL inside would end the message early; there is none in any text of ours, but paths come from outside.
+        if let Ok(text) = CString::new(message.replace('\0', "")) {
+            // SAFETY: the host's function with the host's argument, as the header describes it.
+            unsafe { (self.call)(self.user_data, level as i32, text.as_ptr()) };
+        }
+    }
+}
+
+fn log(call: c4c_log_fn, user_data: *mut std::os::raw::c_void, level: Level) -> Log {
+    match call {
+        None => Log::default(),
+        Some(call) => {
+            let receiver = Receiver { call, user_data };
+            Log::new(level, move |level, message| receiver.send(level, message))
+        }
+    }
+}

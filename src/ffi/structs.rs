@@ -1,0 +1,178 @@
+//! The structs that cross the border. Each begins with its size as the caller knows it.
+
+use std::os::raw::{c_char, c_void};
+
+use super::types::{c4c_cancel, c4c_log_fn, c4c_status};
+
+/// What went wrong. Owned by the caller; set `struct_size` and pass it, or pass NULL. A failing call fills it, a
+/// succeeding one resets it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_error {
+    /// `sizeof(c4c_error)`
+    pub struct_size: u32,
+    /// The call's result.
+    pub status: c4c_status,
+    /// NUL-terminated UTF-8, cut where it does not fit; empty on success.
+    pub message: [c_char; 504],
+}
+
+/// How one call may end before its time. NULL wherever it is taken: no limit.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_call {
+    /// `sizeof(c4c_call)`
+    pub struct_size: u32,
+    /// 0
+    pub reserved: u32,
+    /// Microseconds from the call on. Not served yet: 0.
+    pub timeout_us: i64,
+    /// Not served yet: NULL.
+    pub cancel: *const c4c_cancel,
+}
+
+/// What to load and how to run it. Zero in a field means its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_options {
+    /// `sizeof(c4c_options)`
+    pub struct_size: u32,
+    /// `C4C_MODALITY_*`
+    pub modality: u32,
+    /// NULL: whatever the weights are. `"clip_vit_b32"` or `"clip_vit_b16"`: they must be that model's.
+    pub model_name: *const c_char,
+    /// A checkpoint file: CLIP4Clip's `pytorch_model.bin.N`, or safetensors with OpenAI's or Hugging Face's names. Required.
+    pub weights_path: *const c_char,
+    /// NULL: CLIP's own vocabulary, built in. Others are not served yet.
+    pub tokenizer_path: *const c_char,
+    /// NULL or `"auto"`: the best device there is; `"cpu"`. `"cuda"` and `"cuda:N"` are not served yet: `C4C_E_DEVICE`.
+    pub device: *const c_char,
+    /// `C4C_PRECISION_*`
+    pub precision: u32,
+    /// `C4C_HEAD_*`
+    pub head: u32,
+    /// `C4C_ACTIVATION_*`
+    pub activation: u32,
+    /// The token ids that a text is cut to, start and end counted: 2 to the model's context. 0: 32, as the operator.
+    pub max_words: u32,
+    /// `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`
+    pub flags: u32,
+    /// Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use.
+    pub num_threads: u32,
+    /// The most images in one forward pass, at most 4096. 0: chosen.
+    pub max_batch: u32,
+    /// Not served yet: 0.
+    pub max_batch_delay_us: u32,
+    /// Receives messages. NULL: the library is silent.
+    pub log: c4c_log_fn,
+    /// Handed to `log`. Must stay valid until `c4c_free` returns.
+    pub log_user_data: *mut c_void,
+    /// `C4C_LOG_*`
+    pub log_level: u32,
+    /// 0
+    pub reserved: u32,
+}
+
+/// A picture in the caller's memory, borrowed for the call.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_frame {
+    /// `sizeof(c4c_frame)`; the same in all elements of an array.
+    pub struct_size: u32,
+    /// `C4C_PIXEL_*`
+    pub format: u32,
+    /// Pixels, at least 1.
+    pub width: u32,
+    /// Pixels, at least 1.
+    pub height: u32,
+    /// The first byte of the top row of each plane. Planes that the format does not have are not looked at.
+    pub planes: [*const u8; 4],
+    /// Bytes from a row to the one below it, at least a row's. Negative: the rows lie bottom-up.
+    pub strides: [i64; 4],
+    /// `C4C_MATRIX_*`
+    pub color_matrix: u32,
+    /// `C4C_RANGE_*`
+    pub color_range: u32,
+    /// Clockwise degrees to show it upright: 0. 90, 180 and 270 are not served yet.
+    pub rotation: u32,
+    /// 0
+    pub reserved: u32,
+}
+
+/// How a video file is sampled and decoded. Zero in a field means its default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_video_options {
+    /// `sizeof(c4c_video_options)`
+    pub struct_size: u32,
+    /// Frames that make the embedding, at most 4096. 0: 12.
+    pub num_frames: u32,
+    /// `C4C_SAMPLING_*`
+    pub sampling: u32,
+    /// `C4C_SEEK_*`
+    pub seek: u32,
+    /// Frames per second with `C4C_SAMPLING_FPS`, else 0.
+    pub fps: f64,
+    /// Not served yet: 0.
+    pub start_us: i64,
+    /// Not served yet: 0.
+    pub end_us: i64,
+    /// `C4C_COLOR_*`
+    pub color: u32,
+    /// `C4C_STRICT_DECODE`
+    pub flags: u32,
+    /// Threads of the decoder, at most 256. 0: one per core that the process may use.
+    pub decode_threads: u32,
+    /// 1 for stream 0 and so on. 0: the best video stream.
+    pub stream_index_plus_1: u32,
+    /// The most pixels that a frame may have. 0: 8192 * 8192.
+    pub max_pixels: u64,
+}
+
+/// What was loaded, and how it runs. Zero the struct, set `struct_size`, and let `c4c_get_info` fill it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_info {
+    /// `sizeof(c4c_info)`
+    pub struct_size: u32,
+    /// Floats in one embedding.
+    pub dim: u32,
+    /// `C4C_MODALITY_*`
+    pub modality: u32,
+    /// `C4C_HEAD_*`; never AUTO.
+    pub head: u32,
+    /// `C4C_ACTIVATION_*`; never AUTO.
+    pub activation: u32,
+    /// `C4C_PRECISION_*`; never AUTO.
+    pub precision: u32,
+    /// Threads of one forward pass.
+    pub num_threads: u32,
+    /// The most images in one forward pass.
+    pub max_batch: u32,
+    /// Token ids that a text is cut to.
+    pub max_words: u32,
+    /// Side of the vision tower's square input in pixels; 0 without that tower.
+    pub image_size: u32,
+    /// Side of a patch in pixels; 0 without vision tower.
+    pub patch_size: u32,
+    /// 0 without vision tower.
+    pub vision_width: u32,
+    /// 0 without vision tower.
+    pub vision_layers: u32,
+    /// 0 without text tower.
+    pub text_width: u32,
+    /// 0 without text tower.
+    pub text_layers: u32,
+    /// The longest sequence of token ids; 0 without text tower.
+    pub context_length: u32,
+    /// 0 without text tower.
+    pub vocab_size: u32,
+    /// The natural logarithm of the temperature that multiplies cosines in training; 0 where the weights have none.
+    pub logit_scale: f32,
+    /// `"cpu"`
+    pub device: [c_char; 32],
+    /// `"clip_vit_b32"` and the like, or `"custom"`.
+    pub model_name: [c_char; 32],
+    /// The checkpoint's container and naming: `"torch.save/clip4clip"`.
+    pub weights: [c_char; 64],
+}

@@ -1,0 +1,226 @@
+//! Numbers and opaque types.
+
+use std::os::raw::{c_char, c_void};
+
+/// The version of this interface that the header describes. The library's file name carries it
+/// (`libc4c.so.0`); `c4c_abi_version` says which one is loaded.
+pub const C4C_ABI_VERSION: u32 = 0;
+
+/// What a call came to: `C4C_OK` or one of the negative numbers of `c4c_status_code`.
+pub type c4c_status = i32;
+
+/// The values of `c4c_status`. Numbers are never reused; treat an unknown negative one as an error.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum c4c_status_code {
+    /// Success.
+    C4C_OK = 0,
+    /// An argument breaks the rules that its call states. The message names it.
+    C4C_E_INVALID_ARGUMENT = -1,
+    /// The output has less room than the call writes. The message says how much is needed.
+    C4C_E_BUFFER_TOO_SMALL = -2,
+    /// A known field or value that this library does not serve, or a newer caller's.
+    C4C_E_UNSUPPORTED = -3,
+    /// The model is being freed.
+    C4C_E_CLOSED = -4,
+    /// The process was forked after `c4c_create`; the child needs a model of its own.
+    C4C_E_FORKED = -5,
+    /// The weights file is missing or cannot be read.
+    C4C_E_WEIGHTS_IO = -20,
+    /// The weights file is damaged or no checkpoint of a CLIP.
+    C4C_E_WEIGHTS_FORMAT = -21,
+    /// A tensor is missing, superfluous or of the wrong shape, or this is another model than was asked for.
+    C4C_E_WEIGHTS_MISMATCH = -22,
+    /// The model was created without the tower that the call needs.
+    C4C_E_MODALITY = -23,
+    /// The tokenizer failed.
+    C4C_E_TOKENIZER = -24,
+    /// With `C4C_STRICT_TEXT`: a text makes more than `max_words` token ids.
+    C4C_E_TEXT_TOO_LONG = -25,
+    /// The named device is not there. The message says why.
+    C4C_E_DEVICE = -40,
+    /// Memory ran out.
+    C4C_E_OUT_OF_MEMORY = -41,
+    /// libtorch reported an error.
+    C4C_E_BACKEND = -42,
+    /// The media file is missing or cannot be read.
+    C4C_E_MEDIA_IO = -60,
+    /// No known container or codec, or not one frame can be decoded.
+    C4C_E_MEDIA_FORMAT = -61,
+    /// The file has no video stream.
+    C4C_E_NO_VIDEO = -62,
+    /// With `C4C_STRICT_DECODE`: the data is corrupt.
+    C4C_E_DECODE = -63,
+    /// A stated bound such as `max_pixels` is exceeded.
+    C4C_E_LIMIT = -64,
+    /// A URL, or a file that wants other files opened.
+    C4C_E_FORBIDDEN = -65,
+    /// The call was cancelled.
+    C4C_E_CANCELLED = -80,
+    /// The call's deadline passed.
+    C4C_E_TIMEOUT = -81,
+    /// A bug in this library.
+    C4C_E_INTERNAL = -99,
+}
+
+/// `c4c_options.modality`: which towers are loaded.
+#[repr(u32)]
+pub enum c4c_modality {
+    /// Texts and videos.
+    C4C_MODALITY_BOTH = 0,
+    /// Texts only; the calls for pictures and videos return `C4C_E_MODALITY`.
+    C4C_MODALITY_TEXT = 1,
+    /// Pictures and videos only.
+    C4C_MODALITY_VIDEO = 2,
+}
+
+/// `c4c_options.precision`: the arithmetic of the forward pass.
+#[repr(u32)]
+pub enum c4c_precision {
+    /// Chosen for the device; `c4c_get_info` says what was chosen.
+    C4C_PRECISION_AUTO = 0,
+    /// IEEE single precision.
+    C4C_PRECISION_F32 = 1,
+    /// Not served yet.
+    C4C_PRECISION_BF16 = 2,
+    /// Not served yet.
+    C4C_PRECISION_F16 = 3,
+    /// Not served yet.
+    C4C_PRECISION_INT8 = 4,
+}
+
+/// `c4c_options.head`: how frames become a video.
+#[repr(u32)]
+pub enum c4c_head {
+    /// From the weights.
+    C4C_HEAD_AUTO = 0,
+    /// CLIP4Clip's meanP: the unit vector along the mean of the frames' unit vectors.
+    C4C_HEAD_MEAN = 1,
+    /// Not served yet.
+    C4C_HEAD_SEQ_TRANSF = 2,
+    /// Not served yet.
+    C4C_HEAD_SEQ_LSTM = 3,
+    /// Not served yet.
+    C4C_HEAD_TIGHT_TRANSF = 4,
+}
+
+/// `c4c_options.activation`: the MLPs' non-linearity, which the weights do not tell.
+#[repr(u32)]
+pub enum c4c_activation {
+    /// QuickGELU, which OpenAI's models and CLIP4Clip's have.
+    C4C_ACTIVATION_AUTO = 0,
+    /// `x * sigmoid(1.702 * x)`
+    C4C_ACTIVATION_QUICK_GELU = 1,
+    /// The exact GELU, with erf: OpenCLIP's LAION and DataComp models.
+    C4C_ACTIVATION_GELU = 2,
+}
+
+/// `c4c_frame.format`: how pixels lie in memory, 8 bits a channel.
+#[repr(u32)]
+pub enum c4c_pixel_format {
+    /// plane 0: R G B, 3 bytes a pixel.
+    C4C_PIXEL_RGB24 = 1,
+    /// plane 0: B G R, 3 bytes a pixel.
+    C4C_PIXEL_BGR24 = 2,
+    /// plane 0: R G B A, 4 bytes a pixel; alpha is not looked at.
+    C4C_PIXEL_RGBA = 3,
+    /// plane 0: B G R A, 4 bytes a pixel; alpha is not looked at.
+    C4C_PIXEL_BGRA = 4,
+    /// plane 0: one byte a pixel.
+    C4C_PIXEL_GRAY8 = 5,
+    /// Not served yet.
+    C4C_PIXEL_I420 = 6,
+    /// Not served yet.
+    C4C_PIXEL_NV12 = 7,
+}
+
+/// `c4c_frame.color_matrix`: how YUV becomes RGB. Without meaning for RGB and gray frames.
+#[repr(u32)]
+pub enum c4c_matrix {
+    /// BT.601.
+    C4C_MATRIX_UNKNOWN = 0,
+    C4C_MATRIX_BT601 = 1,
+    C4C_MATRIX_BT709 = 2,
+    C4C_MATRIX_BT2020 = 3,
+}
+
+/// `c4c_frame.color_range`: which numbers are black and white.
+#[repr(u32)]
+pub enum c4c_range {
+    /// Limited for YUV, full for RGB and gray.
+    C4C_RANGE_UNKNOWN = 0,
+    /// 16 to 235; not served for RGB and gray.
+    C4C_RANGE_LIMITED = 1,
+    /// 0 to 255.
+    C4C_RANGE_FULL = 2,
+}
+
+/// `c4c_video_options.sampling`: which frames stand for the video.
+#[repr(u32)]
+pub enum c4c_sampling {
+    /// `num_frames` frames evenly from the first to the last, as the operator's `uniform_temporal_subsample`: number
+    /// `trunc(i * (total - 1) / (num_frames - 1))` of the frames that a full decode shows. Short videos repeat frames.
+    C4C_SAMPLING_UNIFORM = 0,
+    /// Not served yet.
+    C4C_SAMPLING_KEYFRAMES = 1,
+    /// Not served yet.
+    C4C_SAMPLING_FPS = 2,
+}
+
+/// `c4c_video_options.seek`: how frames are found.
+#[repr(u32)]
+pub enum c4c_seek {
+    /// The very frames that a full decode would pick.
+    C4C_SEEK_EXACT = 0,
+    /// Not served yet.
+    C4C_SEEK_APPROXIMATE = 1,
+}
+
+/// `c4c_video_options.color`: how decoded pictures become RGB.
+#[repr(u32)]
+pub enum c4c_color {
+    /// By the matrix and range that the stream is tagged with; BT.601 limited where it is not.
+    C4C_COLOR_TAGGED = 0,
+    /// Not served yet.
+    C4C_COLOR_OPERATOR = 1,
+}
+
+/// Bits of `c4c_options.flags`.
+#[repr(u32)]
+pub enum c4c_option_flag {
+    /// Leave out the last L2 normalisation.
+    C4C_RAW_OUTPUT = 1,
+    /// A text with more than `max_words` token ids is an error; otherwise it is cut, as the operator does.
+    C4C_STRICT_TEXT = 2,
+}
+
+/// Bits of `c4c_video_options.flags`.
+#[repr(u32)]
+pub enum c4c_video_flag {
+    /// Not served yet: rotation metadata is ignored, as the operator does.
+    C4C_APPLY_ROTATION = 1,
+    /// Not served yet: only local files are opened.
+    C4C_ALLOW_NETWORK = 2,
+    /// A corrupt packet or frame is an error; otherwise what the decoder conceals is used.
+    C4C_STRICT_DECODE = 4,
+}
+
+/// `c4c_options.log_level`: the least important messages that the callback gets.
+#[repr(u32)]
+pub enum c4c_log_level {
+    /// As `C4C_LOG_INFO`.
+    C4C_LOG_DEFAULT = 0,
+    C4C_LOG_ERROR = 1,
+    C4C_LOG_WARN = 2,
+    C4C_LOG_INFO = 3,
+    C4C_LOG_DEBUG = 4,
+}
+
+/// Receives a message of the library: its level (`C4C_LOG_*`) and a NUL-terminated UTF-8 text that lives for the call.
+/// Called from any thread, perhaps from several at once; must not call back into the library.
+pub type c4c_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
+
+/// A token that cancels calls. Not served yet.
+pub struct c4c_cancel {
+    _private: (),
+}

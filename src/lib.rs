@@ -1,0 +1,36 @@
+//! `libc4c`: text and video embeddings with CLIP4Clip (arXiv 2104.08860) for native programs.
+//!
+//! The crate is made for its C ABI (`include/c4c.h`), and everything that the ABI does is a method of [`Model`].
+//! A call flows one way: `ffi` → [`Model`] → `text` / `video` / `image` → `runtime` → `clip` → `weights`.
+//!
+//! ```no_run
+//! use c4c::{Log, Model, Options, VideoOptions};
+//!
+//! let model = Model::load(Options::new("pytorch_model.bin"), Log::default())?;
+//! let words = model.embed_text(&["a dog runs on the beach"])?;
+//! let video = model.embed_video_path("dog.mp4".as_ref(), &VideoOptions::default())?;
+//! println!("similarity {}", words.row(0).dot(&video));
+//! # Ok::<(), c4c::Error>(())
+//! ```
+
+// A panic is a way to kill the host; tests may.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod clip;
+mod error;
+pub mod ffi;
+mod image;
+mod model;
+mod options;
+mod runtime;
+mod text;
+mod video;
+mod weights;
+
+pub use error::{Error, Result, Status};
+pub use image::{Frame, PixelFormat, Preprocessor};
+pub use model::{Info, Model};
+pub use options::{Activation, Head, Modality, ModelName, Options, VideoOptions};
+pub use runtime::{Level, Log};
+pub use text::Tokenizer;
+pub use weights::{Arch, TextArch, VisionArch};
