@@ -1,0 +1,196 @@
+//! The C ABI as C programs see it: the header, the symbols, and programs that run against the built library.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use support::checkpoint::{Writer, TINY};
+use support::media::test_video;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The libc4c.so that was built with this test, beside it in `deps`.
+fn library() -> PathBuf {
+    let deps = std::env::current_exe().unwrap().parent().unwrap().to_path_buf();
+    let library = deps.join("libc4c.so");
+    assert!(library.exists(), "{} is missing", library.display());
+    library
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+    output
+}
+
+fn compiler(language: &str) -> Command {
+    let name = if language.starts_with("c++") { "c++" } else { "cc" };
+    let kind = if name == "c++" { "c++" } else { "c" };
+    let mut command = Command::new(name);
+    command.args(["-x", kind, &format!("-std={language}"), "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I"]);
+    command.arg(root().join("include"));
+    command
+}
+
+struct Programs {
+    folder: tempfile::TempDir,
+}
+
+impl Programs {
+    /// A folder with the library under its file name and its SONAME, as an installation has it.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["libc4c.so", "libc4c.so.0"] {
+            std::os::unix::fs::symlink(library(), folder.path().join(name)).unwrap();
+        }
+        Programs { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn compile(&self, source: &str, flags: &[&str]) -> PathBuf {
+        let program = self.path("program");
+        let rpath = format!("-Wl,-rpath,{}", self.folder.path().display());
+        run(compiler("c11")
+            .arg(root().join(source))
+            .args(["-L", self.folder.path().to_str().unwrap(), &rpath, "-lc4c", "-lm", "-pthread"])
+            .args(flags)
+            .arg("-o")
+            .arg(&program));
+        program
+    }
+
+    fn weights(&self) -> PathBuf {
+        let path = self.path("tiny.bin");
+        Writer::new(&TINY, 1).torch_save(&path, "");
+        path
+    }
+
+    fn video(&self) -> PathBuf {
+        let path = self.path("video.mp4");
+        test_video(&path, "320x240", 25, 50, &["-c:v", "libx264", "-pix_fmt", "yuv420p"]);
+        path
+    }
+}
+
+/// Runs in an empty environment: the library finds libtorch by itself, and nothing but the program writes anything.
+fn silent(program: &Path, args: &[&Path]) -> String {
+    let output = run(Command::new(program).args(args).env_clear());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_committed_header_is_fresh() {
+    let generated = std::fs::read_to_string(env!("C4C_GENERATED_HEADER")).unwrap();
+    let committed = std::fs::read_to_string(root().join("include/c4c.h")).unwrap();
+    assert!(generated == committed, "include/c4c.h is stale: run `make header`");
+}
+
+#[test]
+fn the_header_compiles_alone_and_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("alone.c");
+    std::fs::write(&alone, "#include \"c4c.h\"\nextern int nothing;\n").unwrap();
+    for language in ["c99", "c11", "c17", "c2x", "c++11", "c++17", "c++20"] {
+        for source in [&alone, &root().join("tests/c/abi.c")] {
+            run(compiler(language).arg("-fsyntax-only").arg(source));
+        }
+    }
+}
+
+#[test]
+fn exports_are_ours_alone() {
+    let output = run(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(library()));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut exports: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    exports.sort_unstable();
+    let expected = std::fs::read_to_string(root().join("tests/exports.txt")).unwrap();
+    assert_eq!(exports, expected.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_function_says_who_may_call_it() {
+    let header = std::fs::read_to_string(root().join("include/c4c.h")).unwrap();
+    let functions = header.split("\n/**").filter(|part| part.contains("\nC4C_API"));
+    let names: Vec<&str> = functions
+        .map(|part| {
+            assert!(part.contains("Thread-safety:"), "{part}");
+            part.split("C4C_API").last().unwrap()
+        })
+        .collect();
+    assert_eq!(names.len(), std::fs::read_to_string(root().join("tests/exports.txt")).unwrap().lines().count());
+}
+
+#[test]
+fn the_library_knows_its_name() {
+    let output = run(Command::new("readelf").arg("-d").arg(library()));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("Library soname: [libc4c.so.0]"), "{text}");
+    assert!(text.contains("$ORIGIN:$ORIGIN/../lib"), "{text}");
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    let programs = Programs::new();
+    let text = programs.path("text.bin");
+    std::fs::write(&text, "neither a checkpoint nor a video\n").unwrap();
+    let program = programs.compile("tests/c/faults.c", &[]);
+    assert_eq!(silent(&program, &[&programs.weights(), &programs.video(), &text]), "");
+}
+
+#[test]
+fn many_threads_one_model() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/threads.c", &[]);
+    assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
+}
+
+#[test]
+fn memory_stays_flat() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/soak.c", &[]);
+    println!("{}", silent(&program, &[&programs.weights(), &programs.video(), "40".as_ref(), "200".as_ref()]));
+}
+
+/// What FFmpeg has to say of a damaged file stays inside; what it says of the host's own work does not.
+#[test]
+fn nothing_is_written_to_the_host_s_streams() {
+    let programs = Programs::new();
+    let flags = ["-lavutil"];
+    let program = programs.compile("tests/c/quiet.c", &flags);
+    let video = programs.video();
+    let mut bytes = std::fs::read(&video).unwrap();
+    let middle = bytes.len() / 3;
+    bytes[middle..middle + 4000].fill(0x55);
+    std::fs::write(&video, bytes).unwrap();
+    let output = run(Command::new(&program).arg(programs.weights()).arg(&video).env_clear());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "the host's own message\n");
+}
+
+#[test]
+fn the_example_runs() {
+    let programs = Programs::new();
+    let program = programs.compile("examples/c/embed_video.c", &[]);
+    let args = [programs.weights(), programs.video(), "a red ball".into(), "a dog".into()];
+    let printed = silent(&program, &args.each_ref().map(PathBuf::as_path));
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[0].starts_with("video ") && lines[0].contains("96 floats, norm 1.0000"), "{printed}");
+    assert!(lines[1].starts_with("times "), "{printed}");
+    assert!(lines[2].ends_with("a red ball") && lines[3].ends_with("a dog"), "{printed}");
+    let similarity: f32 = lines[2].split_whitespace().next().unwrap().parse().unwrap();
+    assert!((-1.0..=1.0).contains(&similarity));
+}
