@@ -50,7 +50,12 @@ fn header(out: &Path) -> Result<(), Box<dyn Error>> {
 /// The C piece that keeps FFmpeg from writing to the host's stderr.
 fn silence() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/video/av_log.c");
-    cc::Build::new().file("src/video/av_log.c").warnings_into_errors(true).try_compile("c4c_av_log")?;
+    let avutil = pkg_config::Config::new().cargo_metadata(false).probe("libavutil")?;
+    cc::Build::new()
+        .file("src/video/av_log.c")
+        .includes(avutil.include_paths)
+        .warnings_into_errors(true)
+        .try_compile("c4c_av_log")?;
     Ok(())
 }
 

@@ -182,6 +182,43 @@ fn truncated_and_damaged_files() {
     }
 }
 
+/// Frames behind a damaged one are still there at the end of the stream, whatever the decoder's threads hold back.
+#[test]
+fn damage_near_the_end_costs_one_frame() {
+    let setup = Setup::new();
+    let path = setup.path("pictures.mkv");
+    test_video(&path, "64x48", 10, 20, &["-c:v", "png"]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let pictures: Vec<usize> = (0..bytes.len() - 8).filter(|&i| bytes[i..].starts_with(b"\x89PNG\r\n\x1a\n")).collect();
+    assert_eq!(pictures.len(), 20);
+    bytes[pictures[14]..][..200].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let embed = |threads| {
+        let options = VideoOptions { decode_threads: Some(threads), ..Default::default() };
+        setup.model.embed_video_path(&path, &options).unwrap()
+    };
+    let one = embed(1);
+    for threads in [2, 4, 8, 16] {
+        assert_eq!(embed(threads), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn frames_that_grow_beyond_the_limit() {
+    let setup = Setup::new();
+    let (small, large, path) = (setup.path("small.ts"), setup.path("large.ts"), setup.path("grows.ts"));
+    let x264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p"];
+    test_video(&small, "64x64", 25, 100, &x264);
+    test_video(&large, "640x480", 25, 30, &x264);
+    std::fs::write(&path, [std::fs::read(small).unwrap(), std::fs::read(large).unwrap()].concat()).unwrap();
+    for decode_threads in [Some(1), Some(2), None] {
+        let options = VideoOptions { max_pixels: 10_000, decode_threads, ..Default::default() };
+        let error = setup.model.embed_video_path(&path, &options).unwrap_err();
+        assert_eq!(error.status(), Status::Limit, "{error}");
+    }
+    assert!(setup.embed(&path).is_ok());
+}
+
 #[test]
 fn bounds_and_choices() {
     let setup = Setup::new();

@@ -10,7 +10,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::Frame;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 
 /// Turns frames of any size into squares of RGB bytes. Keeps its buffers from one frame to the next.
 pub struct Preprocessor {
@@ -62,6 +62,19 @@ impl Preprocessor {
     /// Bytes of one square.
     pub fn output_len(&self) -> usize {
         self.side * self.side * 3
+    }
+
+    /// Room for the squares of `n` frames, all zero.
+    ///
+    /// # Errors
+    /// `OutOfMemory` where that is more than there is.
+    pub fn room(&self, n: usize) -> Result<Vec<u8>> {
+        let mut room = Vec::new();
+        let bytes = self.output_len().checked_mul(n).unwrap_or(usize::MAX);
+        room.try_reserve_exact(bytes)
+            .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {n} frames ({bytes} bytes)")))?;
+        room.resize(bytes, 0);
+        Ok(room)
     }
 
     /// Writes the square of `frame` into `out`: rows from the top, RGB interleaved, [`Self::output_len`] bytes.

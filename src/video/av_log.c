@@ -1,19 +1,27 @@
 /* FFmpeg writes its complaints about broken files to stderr unless the process installs a callback, and a library has
  * no business writing there. The callback below drops what comes out of this library's own work and hands everything
  * else to FFmpeg's default one; the global log level stays as the host set it. In C because of the va_list. */
-#include <stdarg.h>
+#include <libavutil/log.h>
+#include <stddef.h>
 
-typedef void (*log_callback)(void *, int, const char *, va_list);
-void av_log_set_callback(log_callback);
-void av_log_default_callback(void *, int, const char *, va_list);
-
-/* This library's decoders shift their levels by 128 (AVCodecContext.log_level_offset): their threads are not ours. */
+/* This library's decoders shift their levels by this (AVCodecContext.log_level_offset): their threads are not ours. */
 enum { OURS = 128 };
 
 static _Thread_local int quiet;
 
+/* What FFmpeg calls a context is a struct whose first field is its class, which says where its other fields are. */
+static int is_ours(const void *context) {
+    if (context == NULL || *(const AVClass *const *)context == NULL)
+        return 0;
+    const AVClass *class = *(const AVClass *const *)context;
+    const char *base = context;
+    if (class->log_level_offset_offset != 0 && *(const int *)(base + class->log_level_offset_offset) == OURS)
+        return 1;
+    return class->parent_log_context_offset != 0 && is_ours(*(const void *const *)(base + class->parent_log_context_offset));
+}
+
 static void callback(void *context, int level, const char *format, va_list arguments) {
-    if (quiet == 0 && level < OURS)
+    if (quiet == 0 && !is_ours(context))
         av_log_default_callback(context, level, format, arguments);
 }
 

@@ -9,7 +9,6 @@ use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
 use ffmpeg::format::Pixel;
-use ffmpeg::util::color::Range;
 use ffmpeg::util::frame::video::Video as VideoFrame;
 
 use crate::error::{Error, Result, Status};
@@ -138,13 +137,18 @@ fn key(frame: &VideoFrame) -> Key {
         Pixel::YUVJ411P => (Pixel::YUV411P, true),
         other => (other, false),
     };
+    // SAFETY: public fields of a frame that the decoder filled. Read as the numbers that they are: containers put any
+    // value there, and an enum must not hold one that it does not have.
+    let (matrix, range) = unsafe {
+        let raw = frame.as_ptr();
+        ((&raw const (*raw).colorspace).cast::<i32>().read(), (&raw const (*raw).color_range).cast::<i32>().read())
+    };
     Key {
         format,
         width: frame.width() as i32,
         height: frame.height() as i32,
         // Untagged is BT.601, which is swscale's default for every number that it does not know.
-        // SAFETY: a public field of a frame that the decoder filled.
-        matrix: unsafe { (*frame.as_ptr()).colorspace as i32 },
-        full_range: full || frame.color_range() == Range::JPEG,
+        matrix,
+        full_range: full || range == ffi::AVColorRange::AVCOL_RANGE_JPEG as i32,
     }
 }

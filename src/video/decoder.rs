@@ -1,21 +1,24 @@
 //! Decodes a stream from its beginning to its end and keeps the wanted frames.
 
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::threading;
+use ffmpeg::ffi;
 use ffmpeg::util::frame::video::Video as VideoFrame;
 use ffmpeg::Packet;
 
 use super::convert::Converter;
-use super::source::Source;
+use super::source::{out_of_memory, Source};
 use super::{log, Sampled};
 use crate::error::{Error, Result, Status};
 use crate::image::Preprocessor;
 use crate::options::VideoOptions;
 
 /// Has decoders report what they would otherwise conceal.
-const STRICT: i32 =
-    ffmpeg::ffi::AV_EF_CRCCHECK | ffmpeg::ffi::AV_EF_BITSTREAM | ffmpeg::ffi::AV_EF_BUFFER | ffmpeg::ffi::AV_EF_EXPLODE;
+const STRICT: i32 = ffi::AV_EF_CRCCHECK | ffi::AV_EF_BITSTREAM | ffi::AV_EF_BUFFER | ffi::AV_EF_EXPLODE;
 
 /// Decodes all of `source` and preprocesses the frames whose numbers are in `picks`, which is ascending.
 pub(super) fn run(
@@ -24,22 +27,24 @@ pub(super) fn run(
     picks: &[u64],
     preprocessor: &mut Preprocessor,
 ) -> Result<Sampled> {
-    let mut decoder = open(&source, options)?;
+    let limit = Limit { max_pixels: options.max_pixels, exceeded: AtomicBool::new(false) };
+    let mut decoder = open(&source, options, &limit)?;
     let mut keep = Keep {
         picks,
         next: 0,
         count: 0,
         corrupt: 0,
-        pixels: Vec::new(),
+        pixels: preprocessor.room(picks.len())?,
         converter: Converter::new(),
         preprocessor,
         options,
+        limit: &limit,
     };
     let mut packet = Packet::empty();
     loop {
         let more = match source.read(&mut packet) {
             Ok(more) => more,
-            Err(e) if options.strict_decode => return Err(e),
+            Err(e) if options.strict_decode || e.status() != Status::Decode => return Err(e),
             Err(_) => {
                 keep.corrupt += 1;
                 false
@@ -49,7 +54,7 @@ pub(super) fn run(
             break;
         }
         if packet.is_corrupt() {
-            keep.corrupted(&"the container marks a packet as damaged")?;
+            keep.flawed("the container marks a packet as damaged")?;
         }
         // A decoder that is full asks for its frames to be taken before it takes the packet.
         loop {
@@ -59,20 +64,44 @@ pub(super) fn run(
                         break;
                     }
                 }
-                Err(e) => break keep.corrupted(&e)?,
+                Err(e) => break keep.corrupted(e)?,
                 Ok(()) => break,
             }
         }
         keep.drain(&mut decoder)?;
     }
+    if let Some(error) = source.io_error() {
+        return Err(error);
+    }
     if let Err(e) = decoder.send_eof() {
-        keep.corrupted(&e)?;
+        keep.corrupted(e)?;
     }
     keep.drain(&mut decoder)?;
     Ok(Sampled { pixels: keep.pixels, total: keep.count, corrupt: keep.corrupt })
 }
 
-fn open(source: &Source, options: &VideoOptions) -> Result<ffmpeg::decoder::Video> {
+/// What the decoder's own threads check before they take memory for a frame.
+struct Limit {
+    max_pixels: u64,
+    exceeded: AtomicBool,
+}
+
+unsafe extern "C" fn get_buffer(context: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: i32) -> i32 {
+    // SAFETY: FFmpeg calls this with the context that `open` prepared, whose `opaque` is the limit, and with a frame
+    // whose size is set.
+    unsafe {
+        let limit = &*(*context).opaque.cast::<Limit>();
+        let pixels = u64::from((*frame).width.unsigned_abs()) * u64::from((*frame).height.unsigned_abs());
+        if pixels > limit.max_pixels {
+            limit.exceeded.store(true, Ordering::Relaxed);
+            return -ffi::EINVAL;
+        }
+        ffi::avcodec_default_get_buffer2(context, frame, flags)
+    }
+}
+
+/// `limit` must outlive the decoder.
+fn open(source: &Source, options: &VideoOptions, limit: &Limit) -> Result<ffmpeg::decoder::Video> {
     let stream = source.stream()?;
     let codec = stream.parameters().id();
     let failed =
@@ -84,11 +113,12 @@ fn open(source: &Source, options: &VideoOptions) -> Result<ffmpeg::decoder::Vide
         count: threads.unwrap_or(1),
         ..Default::default()
     });
-    // SAFETY: public fields of a context that is not open yet, set as FFmpeg's documentation says.
+    // SAFETY: public fields of a context that is not open yet, set as FFmpeg's documentation says; `limit` outlives it.
     unsafe {
         let raw = context.as_mut_ptr();
         (*raw).log_level_offset = log::LEVEL_OFFSET;
-        (*raw).max_pixels = i64::try_from(options.max_pixels).unwrap_or(i64::MAX);
+        (*raw).opaque = ptr::from_ref(limit).cast_mut().cast();
+        (*raw).get_buffer2 = Some(get_buffer);
         (*raw).pkt_timebase = stream.time_base().into();
         if options.strict_decode {
             (*raw).err_recognition |= STRICT;
@@ -111,30 +141,49 @@ struct Keep<'a> {
     converter: Converter,
     preprocessor: &'a mut Preprocessor,
     options: &'a VideoOptions,
+    limit: &'a Limit,
 }
 
 impl Keep<'_> {
-    /// Takes every frame that is ready; whether there was any.
+    /// Takes every frame that is ready; whether there was any. At the end of the stream, a decoder with errors behind it
+    /// still has frames to give, so an error ends nothing unless there is no end of them.
     fn drain(&mut self, decoder: &mut ffmpeg::decoder::Video) -> Result<bool> {
+        /// More in a row than decoders give before they give up themselves.
+        const MOST_ERRORS: usize = 1000;
         let mut any = false;
-        loop {
+        let mut errors = 0;
+        while errors < MOST_ERRORS {
             let mut frame = VideoFrame::empty();
             match decoder.receive_frame(&mut frame) {
                 Ok(()) => {
-                    any = true;
+                    (any, errors) = (true, 0);
                     self.frame(&frame)?;
                 }
-                Err(ffmpeg::Error::Eof) => return Ok(any),
-                Err(e) if is_again(&e) => return Ok(any),
+                Err(ffmpeg::Error::Eof) => break,
+                Err(e) if is_again(&e) => break,
                 Err(e) => {
-                    self.corrupted(&e)?;
-                    return Ok(any);
+                    errors += 1;
+                    self.corrupted(e)?;
                 }
             }
         }
+        Ok(any)
     }
 
-    fn corrupted(&mut self, what: &dyn std::fmt::Display) -> Result<()> {
+    fn corrupted(&mut self, error: ffmpeg::Error) -> Result<()> {
+        if self.limit.exceeded.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                Status::Limit,
+                format_args!("video: a frame has more pixels than max_pixels ({})", self.options.max_pixels),
+            ));
+        }
+        match error {
+            ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM } => Err(out_of_memory()),
+            error => self.flawed(&error.to_string()),
+        }
+    }
+
+    fn flawed(&mut self, what: &str) -> Result<()> {
         self.corrupt += 1;
         if self.options.strict_decode {
             return Err(Error::new(
@@ -149,7 +198,7 @@ impl Keep<'_> {
         // SAFETY: a frame that the decoder filled; public fields, only read.
         let flawed = unsafe { (*frame.as_ptr()).decode_error_flags } != 0 || frame.is_corrupt();
         if flawed {
-            self.corrupted(&"the decoder concealed a damaged frame")?;
+            self.flawed("the decoder concealed a damaged frame")?;
         }
         let wanted = self.picks[self.next..].iter().take_while(|&&pick| pick == self.count).count();
         if wanted > 0 {
@@ -161,21 +210,12 @@ impl Keep<'_> {
     }
 
     fn keep(&mut self, frame: &VideoFrame, times: usize) -> Result<()> {
-        let (width, height) = (frame.width() as usize, frame.height() as usize);
-        if width as u64 * height as u64 > self.options.max_pixels {
-            return Err(Error::new(
-                Status::Limit,
-                format_args!("video: a frame has {width}x{height} pixels, max_pixels is {}", self.options.max_pixels),
-            ));
-        }
         let rgb = self.converter.rgb(frame)?;
-        let start = self.pixels.len();
-        let end = start + self.preprocessor.output_len();
-        self.pixels.resize(end, 0);
-        self.preprocessor.run(&rgb, &mut self.pixels[start..])?;
-        for _ in 1..times {
-            self.pixels.extend_from_within(start..end);
-        }
+        let size = self.preprocessor.output_len();
+        let squares = &mut self.pixels[self.next * size..][..times * size];
+        let (first, copies) = squares.split_at_mut(size);
+        self.preprocessor.run(&rgb, first)?;
+        copies.chunks_exact_mut(size).for_each(|copy| copy.copy_from_slice(first));
         Ok(())
     }
 }

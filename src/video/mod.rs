@@ -2,6 +2,7 @@
 
 mod convert;
 mod decoder;
+mod io;
 mod log;
 mod sample;
 mod source;

@@ -1,45 +1,52 @@
 //! An opened media file: the guard against everything but plain files, the choice of the stream, packets.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::ptr;
 
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::codec::packet::Flags;
-use ffmpeg::format::context::{Input, StreamIo};
+use ffmpeg::ffi;
+use ffmpeg::format::context::Input;
 use ffmpeg::format::stream::Disposition;
 use ffmpeg::media::Type;
 use ffmpeg::{Dictionary, Packet};
 
+use super::io::Io;
+
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
 
-/// Reading in pieces of this size costs few calls for high bit rates and little memory for low ones.
-const BUFFER: usize = 256 * 1024;
-
 /// An open file and the video stream chosen in it.
 pub(super) struct Source {
+    // Closed before what it reads from.
     input: Input,
+    io: Io,
     stream: usize,
 }
 
 impl Source {
     /// Opens the file at `path` and chooses the stream.
     pub(super) fn open(path: &Path, options: &VideoOptions) -> Result<Self> {
-        let file = open_file(path)?;
-        let refused = |e: ffmpeg::Error| open_error(path, e);
-        let io = StreamIo::from_read_seek_with_capacity(file, BUFFER).map_err(refused)?;
-        let mut limits = Dictionary::new();
-        // The file itself is read through `io`; whatever else a playlist or a container wants to open is refused.
-        limits.set("protocol_whitelist", "none");
-        let name = path.file_name().map(|n| n.to_string_lossy());
-        let input = ffmpeg::format::input_from_stream(io, name.as_deref(), Some(limits)).map_err(refused)?;
+        let io = Io::new(open_file(path)?)?;
+        let input = open_input(&io, path).map_err(|e| match (e, io.error()) {
+            (_, Some(error)) => cannot_read(path, &error),
+            (ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }, _) => out_of_memory(),
+            (e, None) => open_error(path, e),
+        })?;
         let stream = choose_stream(&input, options, path)?;
-        let mut source = Source { input, stream };
+        let mut source = Source { input, io, stream };
         source.check_size(options)?;
         source.ignore_other_streams();
         Ok(source)
+    }
+
+    /// The error of the file itself that ended the reading, if that was one.
+    pub(super) fn io_error(&self) -> Option<Error> {
+        self.io.error().map(|e| Error::new(Status::MediaIo, format_args!("video: cannot read the file: {e}")))
     }
 
     fn check_size(&self, options: &VideoOptions) -> Result<()> {
@@ -86,6 +93,7 @@ impl Source {
                 Ok(()) if packet.stream() == self.stream => return Ok(true),
                 Ok(()) => {}
                 Err(ffmpeg::Error::Eof) => return Ok(false),
+                Err(ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM }) => return Err(out_of_memory()),
                 Err(e) => return Err(Error::new(Status::Decode, format_args!("video: the container is damaged: {e}"))),
             }
         }
@@ -109,10 +117,47 @@ impl Source {
     }
 }
 
+/// Opens the container that `io` reads, and reads what it says of its streams.
+fn open_input(io: &Io, path: &Path) -> std::result::Result<Input, ffmpeg::Error> {
+    let name = path.file_name().map(|n| n.to_string_lossy().replace('\0', ""));
+    let name = CString::new(name.unwrap_or_default()).unwrap_or_default();
+    let mut limits = Dictionary::new();
+    // The file itself is read through `io`; whatever else a playlist or a container wants to open is refused.
+    limits.set("protocol_whitelist", "none");
+    // SAFETY: a fresh context with the reader that the caller keeps alive; avformat_open_input frees it when it fails,
+    // and what it gave back of the options is taken over again.
+    unsafe {
+        let mut context = ffi::avformat_alloc_context();
+        if context.is_null() {
+            return Err(ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM });
+        }
+        (*context).pb = io.as_ptr();
+        (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO as i32;
+        let mut options = limits.disown();
+        let opened = ffi::avformat_open_input(&mut context, name.as_ptr(), ptr::null(), &mut options);
+        drop(Dictionary::own(options));
+        if opened < 0 {
+            return Err(ffmpeg::Error::from(opened));
+        }
+        // Closes the context from here on.
+        let mut input = Input::wrap(context);
+        match ffi::avformat_find_stream_info(input.as_mut_ptr(), ptr::null_mut()) {
+            e if e < 0 => Err(ffmpeg::Error::from(e)),
+            _ => Ok(input),
+        }
+    }
+}
+
+fn cannot_read(path: &Path, what: &dyn std::fmt::Display) -> Error {
+    Error::new(Status::MediaIo, format_args!("video: cannot read `{}`: {what}", path.display()))
+}
+
+pub(super) fn out_of_memory() -> Error {
+    Error::new(Status::OutOfMemory, "video: no memory to decode it")
+}
+
 fn open_file(path: &Path) -> Result<File> {
-    let fail = |what: &dyn std::fmt::Display| {
-        Error::new(Status::MediaIo, format_args!("video: cannot read `{}`: {what}", path.display()))
-    };
+    let fail = |what: &dyn std::fmt::Display| cannot_read(path, what);
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(_) if is_url(path) => {
@@ -130,15 +175,15 @@ fn open_file(path: &Path) -> Result<File> {
     File::open(path).map_err(|e| fail(&e))
 }
 
-/// Whether FFmpeg would take the text for a protocol and not for a path: a scheme of two characters or more, as in
-/// `http://…`, `concat:…` or `subfile,,…`.
+/// Whether the text looks like a URL or one of FFmpeg's protocols that work on local files or streams, and not like a path.
 fn is_url(path: &Path) -> bool {
+    const LOCAL: [&str; 12] =
+        ["async", "cache", "concat", "concatf", "crypto", "data", "fd", "file", "hls", "md5", "pipe", "unix"];
     let text = path.to_string_lossy();
-    let scheme = text.split([':', ',']).next().unwrap_or_default();
-    scheme.len() > 1
-        && scheme.len() < text.len()
-        && scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    let scheme = text.split(':').next().unwrap_or_default();
+    text.starts_with("subfile,")
+        || text[scheme.len()..].starts_with("://")
+        || (LOCAL.contains(&scheme) && scheme.len() < text.len())
 }
 
 fn choose_stream(input: &Input, options: &VideoOptions, path: &Path) -> Result<usize> {
@@ -188,7 +233,17 @@ mod tests {
         for url in ["http://host/a.mp4", "concat:a|b", "subfile,,start,0,end,0,,:a", "file:a", "pipe:0"] {
             assert!(is_url(Path::new(url)), "{url}");
         }
-        for path in ["a.mp4", "/tmp/a:b.mp4", "./a:b", "C:\\x.mp4", "dir/a,b.mp4", "a"] {
+        for path in [
+            "a.mp4",
+            "/tmp/a:b.mp4",
+            "./a:b",
+            "C:\\x.mp4",
+            "dir/a,b.mp4",
+            "a",
+            "file",
+            "my.clip:1.mp4",
+            "holiday,2024.mp4",
+        ] {
             assert!(!is_url(Path::new(path)), "{path}");
         }
     }
