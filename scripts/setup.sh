@@ -6,8 +6,11 @@ cd "$(dirname "$0")/.."
 
 TORCH=2.11.0 # tch 0.24 goes with this version and no other
 
-command -v cargo >/dev/null || {
-    echo "Rust is missing: https://rustup.rs says how to install it, or your system's packages rustc and cargo." >&2
+RUST=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+rustc --version 2>/dev/null | awk -v want="$RUST" '
+    { split($2, have, "."); split(want, need, "."); exit !(have[1] > need[1] || (have[1] == need[1] && have[2] >= need[2])) }
+    END { exit NR == 0 }' && command -v cargo >/dev/null || {
+    echo "Rust $RUST or newer is missing: https://rustup.rs says how to install it." >&2
     exit 1
 }
 
@@ -23,9 +26,11 @@ need g++ c++ --version
 need pkg-config pkg-config --version
 need binutils readelf --version
 need ffmpeg ffmpeg -version
-need libclang-dev some_file /usr/lib/llvm-*/lib/libclang*.so* "${LIBCLANG_PATH:-/nowhere}"/libclang*.so* /usr/lib64/libclang*.so*
-for library in avcodec avformat avutil swscale; do
-    need "lib$library-dev" pkg-config --exists "lib$library"
+# bindgen wants libclang and the headers that come with the compiler of the same version.
+need libclang-dev some_file /usr/lib/llvm-*/lib/libclang.so /usr/lib/llvm-*/lib/libclang-[0-9]*.so "${LIBCLANG_PATH:-/nowhere}"/libclang*.so*
+need libclang-dev some_file /usr/lib/llvm-*/lib/clang/*/include/stddef.h "${LIBCLANG_PATH:-/nowhere}"
+for library in "avcodec 59.37" "avformat 59.27" "avutil 57.28" "swscale 6.7"; do # FFmpeg 5.1
+    need "lib${library% *}-dev" pkg-config --exists "lib${library% *} >= ${library#* }"
 done
 if [ -z "${LIBTORCH:-}" ] && [ ! -e third_party/pytorch/torch/lib/libtorch_cpu.so ]; then
     need python3-pip python3 -m pip --version
@@ -47,7 +52,7 @@ if [ -z "${LIBTORCH:-}" ] && [ ! -e third_party/pytorch/torch/lib/libtorch_cpu.s
     echo "fetching libtorch $TORCH (about 540 MB)"
     rm -rf third_party/pytorch.part
     # The wheel's libtorch_cpu needs two small CUDA libraries to load, even where nothing runs on CUDA.
-    python3 -m pip install --quiet --no-deps --only-binary=:all: --root-user-action=ignore \
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --no-deps --only-binary=:all: \
         --target third_party/pytorch.part "torch==$TORCH" nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85
     # Complete or not there.
     rm -rf third_party/pytorch
