@@ -20,6 +20,7 @@ mod clip;
 mod error;
 pub mod ffi;
 mod image;
+mod inspect;
 mod model;
 mod options;
 mod runtime;
@@ -29,8 +30,9 @@ mod weights;
 
 pub use error::{Error, Result, Status};
 pub use image::{Frame, PixelFormat, Preprocessor};
+pub use inspect::{inspect, Inspection};
 pub use model::{Info, Model};
-pub use options::{Activation, Head, Modality, ModelName, Options, VideoOptions};
+pub use options::{Activation, Head, Modality, ModelName, Options, Precision, VideoOptions};
 pub use runtime::{Level, Log};
 pub use text::Tokenizer;
 pub use weights::{Arch, TextArch, VisionArch};

@@ -8,7 +8,7 @@ use ndarray::{Array1, Array2, Axis};
 use crate::clip::{Clip, LoadOptions};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
-use crate::options::{Head, Options, VideoOptions};
+use crate::options::{Activation, Head, Modality, Options, Precision, VideoOptions};
 use crate::runtime::{Level, Log, Worker};
 use crate::text::Tokenizer;
 use crate::video;
@@ -35,6 +35,8 @@ pub struct Model {
 pub struct Info {
     pub arch: Arch,
     pub head: Head,
+    pub activation: Activation,
+    pub precision: Precision,
     /// The logarithm of the temperature, where the checkpoint has one.
     pub logit_scale: Option<f32>,
     /// The checkpoint's container and naming, such as `torch.save/clip4clip`.
@@ -50,22 +52,25 @@ impl Model {
     /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `OutOfMemory`; each message
     /// names the thing.
     pub fn load(options: Options, log: Log) -> Result<Model> {
-        let tokenizer = options.modality.text().then(Tokenizer::clip).transpose()?;
         let num_threads =
             options.num_threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
         let max_batch = options.max_batch.unwrap_or(DEFAULT_MAX_BATCH);
         let weights = Checkpoint::open(&options.weights_path)?;
+        let tokenizer = tokenizer(&options, &weights)?;
         let format = weights.describe();
         let load = LoadOptions {
             modality: options.modality,
             model_name: options.model_name,
             head: options.head,
             activation: options.activation,
+            precision: options.precision,
             max_batch,
         };
         let describe = move |clip: &Clip| Info {
             arch: clip.arch.clone(),
             head: clip.head,
+            activation: clip.activation,
+            precision: load.precision,
             logit_scale: clip.logit_scale,
             weights: format,
             num_threads,
@@ -95,6 +100,15 @@ impl Model {
         }
     }
 
+    /// Which towers there are: what was asked for, less what the checkpoint does not hold.
+    pub fn modality(&self) -> Modality {
+        match (&self.info.arch.text, &self.info.arch.vision) {
+            (Some(_), None) => Modality::Text,
+            (None, _) => Modality::Video,
+            _ => Modality::Both,
+        }
+    }
+
     /// What was loaded, and how it runs.
     pub fn info(&self) -> &Info {
         &self.info
@@ -115,9 +129,82 @@ impl Model {
     /// # Errors
     /// `Modality` on a model without text tower; `TextTooLong` with `strict_text`.
     pub fn embed_text(&self, texts: &[&str]) -> Result<Array2<f32>> {
-        let tokenizer = self.tokenizer.as_ref().ok_or_else(|| {
-            Error::new(Status::Modality, "the model was created for video only (modality); it cannot embed text")
-        })?;
+        let vectors = self.raw_texts(texts)?;
+        self.finished(vectors)
+    }
+
+    /// One vector per picture, `[frames, dim]`.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower.
+    pub fn embed_images(&self, frames: &[Frame]) -> Result<Array2<f32>> {
+        let mut vectors = Array2::zeros((0, self.dim()));
+        for batch in frames.chunks(self.info.max_batch) {
+            let pixels = self.preprocess(batch)?;
+            let rows = self.worker.run(move |clip| clip.images(&pixels))?;
+            vectors.append(Axis(0), rows.view()).map_err(Error::internal)?;
+        }
+        self.finished(vectors)
+    }
+
+    /// One vector for the video that these frames make.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower, or whose head gives no vector; `InvalidArgument` without frames or with
+    /// more than [`VideoOptions::MAX_FRAMES`]; `Limit` with more than the head has positions for.
+    pub fn embed_frames(&self, frames: &[Frame]) -> Result<Array1<f32>> {
+        self.gives_vectors()?;
+        let pixels = self.preprocess_clip(frames)?;
+        self.embed_pixels(pixels)
+    }
+
+    /// One vector for the video file at `path`.
+    ///
+    /// # Errors
+    /// `Modality` on a model without vision tower, or whose head gives no vector; those of reading and decoding a file:
+    /// `MediaIo`, `MediaFormat`, `NoVideo`, `Decode`, `Limit`, `Forbidden`.
+    pub fn embed_video_path(&self, path: &Path, options: &VideoOptions) -> Result<Array1<f32>> {
+        self.gives_vectors()?;
+        let sampled = video::sample_path(path, options, self.resolution()?)?;
+        if sampled.corrupt > 0 {
+            self.log.say(
+                Level::Warn,
+                format_args!("{}: {} corrupt places among {} frames", path.display(), sampled.corrupt, sampled.total),
+            );
+        }
+        self.embed_pixels(sampled.pixels)
+    }
+
+    /// How well each text goes with the video that these frames make, by the model's head: for tightTransf what its
+    /// transformer says, for the others the cosine times the temperature, `exp(logit_scale)`.
+    ///
+    /// # Errors
+    /// As [`Model::embed_text`] and [`Model::embed_frames`]; `Unsupported` if the checkpoint has no temperature.
+    pub fn score(&self, texts: &[&str], frames: &[Frame]) -> Result<Array1<f32>> {
+        let texts = self.raw_texts(texts)?;
+        let pixels = self.preprocess_clip(frames)?;
+        let scores = self.worker.run(move |clip| clip.scores(&texts, &pixels))?;
+        match scores.iter().all(|score| score.is_finite()) {
+            true => Ok(scores.column(0).to_owned()),
+            false => Err(Error::new(Status::Backend, "the model computed a score that is not finite")),
+        }
+    }
+
+    fn gives_vectors(&self) -> Result<()> {
+        match self.info.head {
+            Head::TightTransf => Err(Error::new(
+                Status::Modality,
+                "the tightTransf head compares a text with frames and gives no video vector; use c4c_score, or set head to \
+                 MEAN",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn raw_texts(&self, texts: &[&str]) -> Result<Array2<f32>> {
+        let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| self.info.arch.text.is_some()) else {
+            return Err(Error::new(Status::Modality, "the model was loaded for video only; it cannot embed text"));
+        };
         let ids = texts
             .iter()
             .enumerate()
@@ -127,83 +214,38 @@ impl Model {
                     .map_err(|e| Error::new(e.status(), format_args!("texts[{i}]: {e}")))
             })
             .collect::<Result<Vec<_>>>()?;
-        let vectors = self.worker.run(move |clip| clip.texts(&ids))?;
-        self.finished(vectors)
+        self.worker.run(move |clip| clip.texts(&ids))
     }
 
-    /// One vector per picture, `[frames, dim]`.
-    ///
-    /// # Errors
-    /// `Modality` on a model without vision tower.
-    pub fn embed_images(&self, frames: &[Frame]) -> Result<Array2<f32>> {
-        let vectors = self.raw_frames(frames)?;
-        self.finished(vectors)
-    }
-
-    /// One vector for the video that these frames make.
-    ///
-    /// # Errors
-    /// `Modality` on a model without vision tower; `InvalidArgument` without frames or with more than
-    /// [`VideoOptions::MAX_FRAMES`].
-    pub fn embed_frames(&self, frames: &[Frame]) -> Result<Array1<f32>> {
-        if frames.len() > VideoOptions::MAX_FRAMES {
-            return Err(Error::invalid(format_args!(
-                "{} frames are more than a video may have here ({})",
-                frames.len(),
-                VideoOptions::MAX_FRAMES
-            )));
-        }
-        let frames = self.raw_frames(frames)?;
-        self.pooled(frames)
-    }
-
-    /// One vector for the video file at `path`.
-    ///
-    /// # Errors
-    /// `Modality` on a model without vision tower; those of reading and decoding a file: `MediaIo`, `MediaFormat`,
-    /// `NoVideo`, `Decode`, `Limit`, `Forbidden`.
-    pub fn embed_video_path(&self, path: &Path, options: &VideoOptions) -> Result<Array1<f32>> {
-        let sampled = video::sample_path(path, options, self.resolution()?)?;
-        if sampled.corrupt > 0 {
-            self.log.say(
-                Level::Warn,
-                format_args!("{}: {} corrupt places among {} frames", path.display(), sampled.corrupt, sampled.total),
-            );
-        }
-        let frames = self.worker.run(move |clip| clip.images(&sampled.pixels))?;
-        self.pooled(frames)
-    }
-
-    /// The frames' embeddings as the vision tower gives them, `[frames, dim]`.
-    fn raw_frames(&self, frames: &[Frame]) -> Result<Array2<f32>> {
-        let mut preprocessor = Preprocessor::new(self.resolution()?);
-        if frames.is_empty() {
-            return Err(Error::invalid("there are no frames"));
-        }
-        let mut vectors = Array2::zeros((0, self.dim()));
-        for batch in frames.chunks(self.info.max_batch) {
-            let mut pixels = vec![0; batch.len() * preprocessor.output_len()];
-            for (frame, out) in batch.iter().zip(pixels.chunks_exact_mut(preprocessor.output_len())) {
-                preprocessor.run(frame, out)?;
-            }
-            let rows = self.worker.run(move |clip| clip.images(&pixels))?;
-            vectors.append(Axis(0), rows.view()).map_err(Error::internal)?;
-        }
-        Ok(vectors)
-    }
-
-    fn pooled(&self, frames: Array2<f32>) -> Result<Array1<f32>> {
-        let vector = self.worker.run(move |clip| clip.pool(&frames))?;
+    fn embed_pixels(&self, pixels: Vec<u8>) -> Result<Array1<f32>> {
+        let vector = self.worker.run(move |clip| clip.video(&pixels))?;
         Ok(self.finished(vector)?.row(0).to_owned())
+    }
+
+    fn preprocess_clip(&self, frames: &[Frame]) -> Result<Vec<u8>> {
+        match frames.len() {
+            0 => Err(Error::invalid("there are no frames")),
+            n if n > VideoOptions::MAX_FRAMES => Err(Error::invalid(format_args!(
+                "{n} frames are more than a video may have here ({})",
+                VideoOptions::MAX_FRAMES
+            ))),
+            _ => self.preprocess(frames),
+        }
+    }
+
+    fn preprocess(&self, frames: &[Frame]) -> Result<Vec<u8>> {
+        let mut preprocessor = Preprocessor::new(self.resolution()?);
+        let mut pixels = preprocessor.room(frames.len())?;
+        for (frame, out) in frames.iter().zip(pixels.chunks_exact_mut(preprocessor.output_len())) {
+            preprocessor.run(frame, out)?;
+        }
+        Ok(pixels)
     }
 
     fn resolution(&self) -> Result<usize> {
         match &self.info.arch.vision {
             Some(vision) => Ok(vision.resolution()),
-            None => Err(Error::new(
-                Status::Modality,
-                "the model was created for text only (modality); it cannot embed pictures",
-            )),
+            None => Err(Error::new(Status::Modality, "the model was loaded for text only; it cannot embed pictures")),
         }
     }
 
@@ -232,5 +274,15 @@ impl Model {
     /// the handle.
     pub(crate) fn abandon(self) {
         self.worker.abandon();
+    }
+}
+
+fn tokenizer(options: &Options, weights: &Checkpoint) -> Result<Option<Arc<Tokenizer>>> {
+    if !options.modality.text() {
+        return Ok(None);
+    }
+    match options.tokenizer_path.clone().or_else(|| weights.tokenizer()) {
+        Some(path) => Tokenizer::from_file(&path).map(|t| Some(Arc::new(t))),
+        None => Tokenizer::clip().map(Some),
     }
 }

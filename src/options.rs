@@ -23,20 +23,56 @@ impl Modality {
 
 /// The MLP's non-linearity. It cannot be read from the weights: OpenAI's models and their descendants use
 /// QuickGELU, LAION's the exact (erf) GELU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x · σ(1.702 x)`
-    #[default]
     QuickGelu,
     /// `x · Φ(x)`
     Gelu,
 }
 
-/// How frame embeddings become a video embedding.
+/// How frame embeddings become a video's, or are scored against a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// CLIP4Clip's parameter-free head: the unit vector along the mean of the frames' unit vectors.
+    /// CLIP4Clip's parameter-free meanP: the unit vector along the mean of the frames' unit vectors.
     Mean,
+    /// A transformer over the frames, then as `Mean`.
+    SeqTransf,
+    /// An LSTM over the frames, then as `Mean`.
+    SeqLstm,
+    /// A transformer over a text and the frames, which gives a score and no vector.
+    TightTransf,
+}
+
+impl Head {
+    /// CLIP4Clip's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Head::Mean => "meanP",
+            Head::SeqTransf => "seqTransf",
+            Head::SeqLstm => "seqLSTM",
+            Head::TightTransf => "tightTransf",
+        }
+    }
+
+    /// How the names of its own tensors begin; None for the head that has none.
+    pub(crate) fn tensors(self) -> Option<&'static str> {
+        match self {
+            Head::Mean => None,
+            Head::SeqTransf => Some("transformerClip."),
+            Head::SeqLstm => Some("lstm_visual."),
+            Head::TightTransf => Some("cross."),
+        }
+    }
+}
+
+/// The arithmetic of both towers. Heads, normalisations and sums are always in single precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// Weights and the activations of matrix products in bfloat16.
+    Bf16,
 }
 
 /// Model names with a fixed architecture; `None` in [`Options::model_name`] takes whatever the weights are.
@@ -59,14 +95,18 @@ impl ModelName {
 /// What to load and how to run it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A checkpoint file.
+    /// A checkpoint file, an index of shards, or a model folder.
     pub weights_path: PathBuf,
     pub modality: Modality,
     pub model_name: Option<ModelName>,
     /// `None`: taken from the weights.
     pub head: Option<Head>,
-    pub activation: Activation,
-    /// Token ids a text is cut to, start and end token counted; at least 2, at most the model's context.
+    /// `None`: what a configuration file beside the weights says, else QuickGELU.
+    pub activation: Option<Activation>,
+    pub precision: Precision,
+    /// A `tokenizer.json`; `None`: the one in a Hugging Face model folder, else CLIP's own, built in.
+    pub tokenizer_path: Option<PathBuf>,
+    /// Token ids a text is cut to, start and end token counted; at most the model's context.
     pub max_words: usize,
     /// Skip the last L2 normalisation.
     pub raw_output: bool,
@@ -89,7 +129,9 @@ impl Options {
             modality: Modality::default(),
             model_name: None,
             head: None,
-            activation: Activation::default(),
+            activation: None,
+            precision: Precision::default(),
+            tokenizer_path: None,
             max_words: Self::DEFAULT_MAX_WORDS,
             raw_output: false,
             strict_text: false,

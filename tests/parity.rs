@@ -4,8 +4,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Frame, Log, Model, Options, PixelFormat};
-use support::checkpoint::{Sizes, Writer, B32, TINY};
+use c4c::{Frame, Head, Log, Model, Options, PixelFormat, Precision, Status};
+use support::checkpoint::{Sizes, Writer, B32, SMALL, TINY};
 use support::{distance, frame, golden_vectors, norm};
 
 /// What both float32 implementations may differ by; the worst seen is 4e-9, from the resizing.
@@ -13,6 +13,19 @@ const BOUND: f64 = 1e-6;
 
 fn texts() -> Vec<String> {
     serde_json::from_slice(&std::fs::read(support::golden("texts.json")).unwrap()).unwrap()
+}
+
+/// A full-size checkpoint, made once for all tests and runs.
+fn b32() -> PathBuf {
+    static MAKE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one_at_a_time = MAKE.lock();
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("b32.bin");
+    if !path.exists() {
+        let part = path.with_extension("part");
+        Writer::new(&B32, 1).torch_save(&part, "");
+        std::fs::rename(part, &path).unwrap();
+    }
+    path
 }
 
 fn load(path: &Path) -> Model {
@@ -57,22 +70,109 @@ fn tiny_in_every_layout() {
     let writer = Writer::new(&TINY, 1);
     writer.torch_save(&path("clip4clip.bin"), "");
     writer.torch_save(&path("ddp.bin"), "module.");
+    writer.legacy_save(&path("legacy.bin"));
+    writer.torch_script(&path("openai.pt"));
     writer.safetensors(&path("openai.safetensors"));
     writer.hugging_face(&path("hf.safetensors"));
-    for name in ["clip4clip.bin", "ddp.bin", "openai.safetensors", "hf.safetensors"] {
+    for (name, format) in [
+        ("clip4clip.bin", "torch.save/clip4clip"),
+        ("ddp.bin", "torch.save/clip4clip"),
+        ("legacy.bin", "torch.save-legacy/clip4clip"),
+        ("openai.pt", "torchscript/openai"),
+        ("openai.safetensors", "safetensors/openai"),
+        ("hf.safetensors", "safetensors/huggingface"),
+    ] {
         println!("{name}");
         check_all(&path(name), "tiny.f32", &TINY);
+        assert_eq!(load(&path(name)).info().weights, format);
+    }
+}
+
+/// Scores are of the size of logits, up to 100.
+fn check_scores(name: &str, ours: &[f32], expected: &[f32]) {
+    let worst = ours.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!("{name}: scores differ by up to {worst:.1e}");
+    assert!(worst <= 1e-4, "{name}: {ours:?}, expected {expected:?}");
+}
+
+#[test]
+fn every_head() {
+    let folder = tempfile::tempdir().unwrap();
+    let golden = golden_vectors("heads.f32", 1).concat();
+    let (vectors, scores) = golden.split_at(4 * SMALL.embed);
+    let pictures: Vec<Vec<u8>> = (0..12).map(|k| frame(k, 224, 224)).collect();
+    let frames: Vec<Frame> =
+        pictures.iter().map(|rgb| Frame::packed(PixelFormat::Rgb24, 224, 224, rgb).unwrap()).collect();
+    let texts = texts();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let load_head = |head: &str, max_batch| {
+        let path = folder.path().join(head);
+        Writer::with_head(&SMALL, 1, head).torch_save(&path, "");
+        Model::load(Options { max_batch, ..Options::new(path) }, Log::default()).unwrap()
+    };
+    for (i, head) in ["meanP", "seqTransf", "seqLSTM", "3d"].into_iter().enumerate() {
+        let expected = &vectors[i * SMALL.embed..][..SMALL.embed];
+        let model = load_head(head, None);
+        check(head, model.embed_frames(&frames).unwrap().as_slice().unwrap(), expected);
+        // Frames that are split between passes are still one clip.
+        let split = load_head(head, Some(5)).embed_frames(&frames).unwrap();
+        check(head, split.as_slice().unwrap(), expected);
+        if head != "3d" {
+            let ours = model.score(&texts, &frames).unwrap();
+            check_scores(head, ours.as_slice().unwrap(), &scores[i * texts.len()..][..texts.len()]);
+        }
+    }
+    let model = load_head("tightTransf", None);
+    let ours = model.score(&texts, &frames).unwrap();
+    check_scores("tightTransf", ours.as_slice().unwrap(), &scores[3 * texts.len()..]);
+    let many: Vec<&str> = texts.iter().cycle().take(75).copied().collect();
+    let ours = model.score(&many, &frames).unwrap();
+    check_scores("tightTransf", &ours.as_slice().unwrap()[70..], &scores[3 * texts.len()..][..5]);
+
+    let error = model.embed_frames(&frames).unwrap_err();
+    assert_eq!(error.status(), Status::Modality, "{error}");
+    assert!(model.embed_images(&frames).is_ok());
+    let many: Vec<Frame> = frames.iter().cycle().take(78).copied().collect();
+    assert_eq!(load_head("seqTransf", None).embed_frames(&many).unwrap_err().status(), Status::Limit);
+    assert_eq!(model.score(&texts, &many[..77]).unwrap_err().status(), Status::Limit);
+    assert!(load_head("seqLSTM", None).embed_frames(&many).is_ok());
+    assert_eq!(load_head("seqLSTM", None).info().head, Head::SeqLstm);
+}
+
+/// Rows less their mean: random weights make all vectors look alike, which hides errors.
+fn centred(vectors: &ndarray::Array2<f32>) -> ndarray::Array2<f32> {
+    let mean = vectors.mean_axis(ndarray::Axis(0)).unwrap();
+    vectors - &mean
+}
+
+#[test]
+fn bf16_is_close() {
+    let path = b32();
+    let with = |precision| Model::load(Options { precision, ..Options::new(&path) }, Log::default()).unwrap();
+    let (exact, rounded) = (with(Precision::F32), with(Precision::Bf16));
+    assert_eq!(rounded.info().precision, Precision::Bf16);
+    let pictures: Vec<Vec<u8>> = (0..12).map(|k| frame(k * 7, 320, 240)).collect();
+    let frames: Vec<Frame> =
+        pictures.iter().map(|rgb| Frame::packed(PixelFormat::Rgb24, 320, 240, rgb).unwrap()).collect();
+    let texts: Vec<String> = texts().into_iter().chain(["a red bus".into(), "snow on a mountain".into()]).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let pairs = [
+        ("texts", exact.embed_text(&texts).unwrap(), rounded.embed_text(&texts).unwrap()),
+        ("frames", exact.embed_images(&frames).unwrap(), rounded.embed_images(&frames).unwrap()),
+    ];
+    for (name, exact, rounded) in &pairs {
+        let (exact, rounded) = (centred(exact), centred(rounded));
+        let distances = exact.rows().into_iter().zip(rounded.rows()).map(|(a, b)| distance(&a.to_vec(), &b.to_vec()));
+        let worst = distances.fold(0.0, f64::max);
+        println!("{name}: centred 1 - cosine of bf16 = {worst:.1e}");
+        assert!(worst <= 1e-3, "{name}: {worst:e}");
+        assert!(worst > 1e-9, "{name}: nothing was rounded");
     }
 }
 
 #[test]
 fn full_size() {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("b32.bin");
-    if !path.exists() {
-        let part = path.with_extension("part");
-        Writer::new(&B32, 1).torch_save(&part, "");
-        std::fs::rename(part, &path).unwrap();
-    }
+    let path = b32();
     check_all(&path, "b32.f32", &B32);
     assert_eq!(load(&path).info().arch.name(), "clip_vit_b32");
 }
@@ -108,7 +208,7 @@ fn options_change_what_they_say() {
     assert!((norm(raw.as_slice().unwrap()) - 1.0).abs() > 0.01);
     assert!(distance(unit.as_slice().unwrap(), raw.as_slice().unwrap()) < 1e-12);
 
-    let gelu = with(|o| o.activation = c4c::Activation::Gelu).embed_text(&text).unwrap();
+    let gelu = with(|o| o.activation = Some(c4c::Activation::Gelu)).embed_text(&text).unwrap();
     assert!(distance(unit.as_slice().unwrap(), gelu.as_slice().unwrap()) > 1e-6);
 
     let cut = with(|o| o.max_words = 5).embed_text(&text).unwrap();

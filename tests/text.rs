@@ -30,7 +30,8 @@ fn all_goldens_match() {
     let goldens = goldens();
     assert_eq!(goldens.len(), 28);
     for golden in goldens {
-        assert_eq!(tokenizer.encode(&golden.text).unwrap(), golden.encode, "{:?}", golden.text);
+        let ids = tokenizer.encode(&golden.text).unwrap();
+        assert_eq!(ids[1..ids.len() - 1], golden.encode, "{:?}", golden.text);
         let ids = tokenizer.model_ids(&golden.text, 32, false).unwrap();
         // The original pads, and keeps what follows an end token that the text spells out; neither can matter.
         let end = golden.ids32.iter().position(|&id| id == 49407).unwrap();

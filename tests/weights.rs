@@ -4,8 +4,8 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Log, Modality, Model, ModelName, Options, Status};
-use support::checkpoint::{Tensor, Writer, TINY};
+use c4c::{Activation, Head, Log, Modality, Model, ModelName, Options, Status};
+use support::checkpoint::{Tensor, Writer, SMALL, TINY};
 
 struct Folder(tempfile::TempDir);
 
@@ -33,6 +33,10 @@ impl Folder {
     }
 }
 
+fn load(options: Options) -> Model {
+    Model::load(options, Log::default()).unwrap()
+}
+
 fn fails(options: Options, status: Status, part: &str) {
     match Model::load(options, Log::default()) {
         Ok(_) => panic!("it loads, expected {status:?} {part}"),
@@ -51,7 +55,7 @@ fn file_fails(path: &Path, status: Status, part: &str) {
 fn files_that_cannot_be_read() {
     let folder = Folder::new();
     file_fails(&folder.path("none.bin"), Status::WeightsIo, "none.bin");
-    file_fails(folder.0.path(), Status::WeightsIo, "a folder");
+    file_fails(folder.0.path(), Status::WeightsIo, "folder");
     #[cfg(unix)]
     file_fails(Path::new("/dev/null"), Status::WeightsIo, "no regular file");
 }
@@ -63,7 +67,12 @@ fn files_that_are_something_else() {
     file_fails(&folder.bytes("text", b"once upon a time there was a file"), Status::WeightsFormat, "neither");
     file_fails(&folder.bytes("short", b"PK"), Status::WeightsFormat, "neither");
     file_fails(&folder.bytes("zip", b"PK\x03\x04 and nothing more"), Status::WeightsFormat, "zip");
-    file_fails(&folder.bytes("old", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), Status::Unsupported, "1.6");
+    file_fails(
+        &folder.bytes("old", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."),
+        Status::WeightsFormat,
+        "ends too early",
+    );
+    file_fails(&folder.bytes("json", b"{\"model_type\": \"clip\"}"), Status::WeightsFormat, "weight_map");
     let header = br#"{"a.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
     let other = [&(header.len() as u64).to_le_bytes()[..], header, &[0; 4]].concat();
     file_fails(&folder.bytes("other", &other), Status::WeightsFormat, "`a.weight`");
@@ -75,12 +84,12 @@ fn files_that_are_something_else() {
 fn truncated_files() {
     let folder = Folder::new();
     let whole = folder.path("whole");
-    for safetensors in [false, true] {
+    for kind in 0..3 {
         let writer = Writer::new(&TINY, 1);
-        if safetensors {
-            writer.safetensors(&whole);
-        } else {
-            writer.torch_save(&whole, "");
+        match kind {
+            0 => writer.safetensors(&whole),
+            1 => writer.torch_save(&whole, ""),
+            _ => writer.legacy_save(&whole),
         }
         let bytes = std::fs::read(&whole).unwrap();
         for cut in [1, 9, 100, bytes.len() / 2, bytes.len() - 1] {
@@ -107,11 +116,8 @@ fn wrong_tensors_are_named_as_the_file_names_them() {
     file_fails(&path, Status::WeightsMismatch, "`clip.visual.positional_embedding` has 51 rows");
 
     let extra = Tensor { name: "visual.adapter".into(), shape: vec![3], mean: 0.0, std: 1.0, half: false };
-    let path = folder.tampered(|w| w.tensors.push(extra.clone()));
+    let path = folder.tampered(|w| w.tensors.push(extra));
     file_fails(&path, Status::WeightsMismatch, "`clip.visual.adapter` does not belong");
-
-    let path = folder.tampered(|w| w.tensors.push(Tensor { name: "visual.conv2.weight".into(), ..extra }));
-    file_fails(&path, Status::Unsupported, "linear_patch=2d");
 
     let hf = folder.path("hf.safetensors");
     let mut writer = Writer::new(&TINY, 1);
@@ -148,25 +154,221 @@ fn one_tower_alone() {
     assert_eq!(video.embed_text(&["a dog"]).unwrap_err().status(), Status::Modality);
 }
 
+/// transformers saves the halves of a model in files of their own.
 #[test]
 fn a_file_with_one_tower() {
     let folder = Folder::new();
     let path = folder.tampered(|w| w.tensors.retain(|t| !t.name.starts_with("visual.")));
-    assert!(Model::load(Options { modality: Modality::Text, ..Options::new(&path) }, Log::default()).is_ok());
-    file_fails(&path, Status::WeightsMismatch, "`clip.visual.conv1.weight` is missing");
+    let model = load(Options::new(&path));
+    assert_eq!(model.modality(), Modality::Text);
+    assert!(model.embed_text(&["a dog"]).is_ok());
+    let rgb = support::frame(0, 40, 30);
+    let frame = c4c::Frame::packed(c4c::PixelFormat::Rgb24, 40, 30, &rgb).unwrap();
+    assert_eq!(model.embed_frames(&[frame]).unwrap_err().status(), Status::Modality);
+    let video = Options { modality: Modality::Video, ..Options::new(&path) };
+    fails(video, Status::WeightsMismatch, "`clip.visual.conv1.weight` is missing");
+
+    let half = folder.path("vision.safetensors");
+    let mut writer = Writer::new(&TINY, 1);
+    writer.tensors.retain(|t| t.name.starts_with("visual."));
+    writer.hugging_face(&half);
+    let model = load(Options::new(&half));
+    assert_eq!((model.modality(), model.dim()), (Modality::Video, 96));
+    assert_eq!(model.embed_text(&["a dog"]).unwrap_err().status(), Status::Modality);
 }
 
 #[test]
-fn heads_are_not_dropped_silently() {
+fn heads_are_taken_from_the_weights_or_as_asked() {
     let folder = Folder::new();
-    let head = |name: &str| Tensor { name: name.into(), shape: vec![4], mean: 0.0, std: 1.0, half: false };
-    let path = folder.path("head.safetensors");
+    let path = folder.path("head.bin");
+    Writer::with_head(&SMALL, 1, "seqTransf").torch_save(&path, "");
+    let with = |head| Options { head, ..Options::new(&path) };
+    assert_eq!(load(with(None)).info().head, Head::SeqTransf);
+    assert_eq!(load(with(Some(Head::Mean))).info().head, Head::Mean);
+    fails(with(Some(Head::SeqLstm)), Status::WeightsMismatch, "no `lstm_visual.*`");
+    let text = Options { modality: Modality::Text, ..Options::new(&path) };
+    assert!(load(text).embed_text(&["a dog"]).is_ok());
+
+    let mut writer = Writer::with_head(&SMALL, 1, "seqLSTM");
+    writer.tensor("lstm_visual.weight_hh_l0").shape = vec![512, 64];
+    writer.torch_save(&path, "");
+    file_fails(&path, Status::WeightsMismatch, "`lstm_visual.weight_hh_l0` has shape [512, 64], expected [512, 128]");
+}
+
+#[test]
+fn open_clip_s_variants() {
+    let folder = Folder::new();
+    let plain = folder.path("plain.safetensors");
+    Writer::new(&TINY, 1).safetensors(&plain);
+    let text = ["a red ball"];
+    let expected = load(Options::new(&plain)).embed_text(&text).unwrap();
+
+    // CustomTextCLIP: the text tower behind `text.`, and a mask that is no weight.
+    let custom = folder.path("custom.safetensors");
     let mut writer = Writer::new(&TINY, 1);
-    writer.tensors.push(head("transformerClip.resblocks.0.ln_1.weight"));
-    writer.safetensors(&path);
-    file_fails(&path, Status::Unsupported, "seqTransf");
-    let mean = Options { head: Some(c4c::Head::Mean), ..Options::new(&path) };
-    assert!(Model::load(mean, Log::default()).is_ok());
+    let list = writer.tensors.iter().map(|t| (t.name.clone(), t.clone(), support::checkpoint::bytes(t, 1)));
+    let mut list: Vec<_> = list
+        .map(|(name, tensor, bytes)| match name.starts_with("visual.") || name == "logit_scale" {
+            true => (name, tensor, bytes),
+            false => (format!("text.{name}"), tensor, bytes),
+        })
+        .collect();
+    let mask = Tensor { name: "attn_mask".into(), shape: vec![77, 77], mean: 0.0, std: 1.0, half: false };
+    list.push(("text.attn_mask".into(), mask.clone(), support::checkpoint::bytes(&mask, 1)));
+    support::checkpoint::write_safetensors(&custom, list);
+    assert_eq!(load(Options::new(&custom)).embed_text(&text).unwrap(), expected);
+
+    // The configuration beside the weights tells the activation, unless the caller does.
+    std::fs::write(folder.path("open_clip_config.json"), r#"{"model_cfg": {"embed_dim": 96}}"#).unwrap();
+    assert_eq!(load(Options::new(&plain)).info().activation, Activation::Gelu);
+    let asked = Options { activation: Some(Activation::QuickGelu), ..Options::new(&plain) };
+    assert_eq!(load(asked).embed_text(&text).unwrap(), expected);
+    std::fs::write(folder.path("open_clip_config.json"), r#"{"model_cfg": {"quick_gelu": true}}"#).unwrap();
+    assert_eq!(load(Options::new(&plain)).embed_text(&text).unwrap(), expected);
+    std::fs::write(folder.path("open_clip_config.json"), "{").unwrap();
+    file_fails(&plain, Status::WeightsFormat, "open_clip_config.json");
+
+    // ResNets have other tensors under `visual.`.
+    writer.tensor("visual.conv1.weight").name = "visual.layer1.0.conv1.weight".into();
+    writer.safetensors(&folder.path("resnet.safetensors"));
+    file_fails(&folder.path("resnet.safetensors"), Status::WeightsFormat, "ResNet");
+}
+
+#[test]
+fn a_hugging_face_folder() {
+    let folder = Folder::new();
+    file_fails(folder.0.path(), Status::WeightsIo, "none of model.safetensors");
+    Writer::new(&TINY, 1).hugging_face(&folder.path("model.safetensors"));
+    let text = ["a red ball"];
+    let expected = load(Options::new(folder.0.path())).embed_text(&text).unwrap();
+    let config = |act: &str| {
+        let json = format!(
+            r#"{{"text_config": {{"hidden_act": "{act}", "num_attention_heads": 2}},
+                "vision_config": {{"hidden_act": "gelu", "layer_norm_eps": 1e-5}}}}"#
+        );
+        std::fs::write(folder.path("config.json"), json).unwrap();
+    };
+    config("quick_gelu");
+    let model = load(Options::new(folder.0.path()));
+    let arch = &model.info().arch;
+    assert_eq!((model.info().activation, arch.text.as_ref().unwrap().heads), (Activation::Gelu, 2));
+    assert_ne!(model.embed_text(&text).unwrap(), expected);
+    config("relu");
+    file_fails(folder.0.path(), Status::Unsupported, "`relu`");
+    std::fs::remove_file(folder.path("config.json")).unwrap();
+
+    // The folder's tokenizer, which knows one word and gives it the largest id.
+    let tokenizer = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": {"a": 320, "red": 736, "ball": 49407, "?": 5}, "unk_token": "?"}}"#;
+    std::fs::write(folder.path("tokenizer.json"), tokenizer).unwrap();
+    let model = load(Options::new(folder.0.path()));
+    let ours = model.embed_text(&["a red ball", "a red ball and more"]).unwrap();
+    assert_ne!(ours.row(0), expected.row(0));
+    assert!(support::distance(&ours.row(0).to_vec(), &ours.row(1).to_vec()) < 1e-9);
+    let named = Options { tokenizer_path: Some(folder.path("tokenizer.json")), ..Options::new(folder.0.path()) };
+    let named = load(named).embed_text(&["a red ball"]).unwrap();
+    assert!(support::distance(&named.row(0).to_vec(), &ours.row(0).to_vec()) < 1e-9);
+    std::fs::write(folder.path("tokenizer.json"), "{}").unwrap();
+    file_fails(folder.0.path(), Status::Tokenizer, "tokenizer.json");
+}
+
+#[test]
+fn shards() {
+    let folder = Folder::new();
+    let (one, two) = (folder.path("model-00001.safetensors"), folder.path("model-00002.safetensors"));
+    let mut first = Writer::new(&TINY, 1);
+    let mut second = Writer::new(&TINY, 1);
+    first.tensors.retain(|t| t.name.starts_with("visual."));
+    second.tensors.retain(|t| !t.name.starts_with("visual."));
+    first.safetensors(&one);
+    second.safetensors(&two);
+    let names = |writer: &Writer, file: &str| -> Vec<(String, serde_json::Value)> {
+        writer.tensors.iter().map(|t| (t.name.clone(), file.into())).collect()
+    };
+    let map: serde_json::Map<_, _> =
+        names(&first, "model-00001.safetensors").into_iter().chain(names(&second, "model-00002.safetensors")).collect();
+    let index = folder.path("model.safetensors.index.json");
+    std::fs::write(&index, serde_json::json!({"metadata": {}, "weight_map": map}).to_string()).unwrap();
+    let model = load(Options::new(&index));
+    assert_eq!(model.info().weights, "sharded/openai");
+    let whole = folder.path("whole.safetensors");
+    Writer::new(&TINY, 1).safetensors(&whole);
+    let text = ["a red ball"];
+    assert_eq!(model.embed_text(&text).unwrap(), load(Options::new(whole)).embed_text(&text).unwrap());
+    assert!(Model::load(Options::new(folder.0.path()), Log::default()).is_ok());
+
+    std::fs::remove_file(&two).unwrap();
+    file_fails(&index, Status::WeightsIo, "model-00002.safetensors");
+    std::fs::write(&index, r#"{"weight_map": {"a": "../../etc/passwd"}}"#).unwrap();
+    file_fails(&index, Status::WeightsFormat, "not beside it");
+}
+
+/// A tool's answer to an unknown file.
+#[test]
+fn inspection_names_everything() {
+    let folder = Folder::new();
+    let path = folder.path("model.bin");
+    Writer::with_head(&SMALL, 1, "seqTransf").torch_save(&path, "");
+    let found = c4c::inspect(&path).unwrap();
+    assert_eq!((found.weights.as_str(), found.head), ("torch.save/clip4clip", Head::SeqTransf));
+    assert_eq!(found.problems, Vec::<String>::new());
+    assert_eq!(
+        found.dtypes.values().map(|c| c.0).sum::<usize>(),
+        Writer::with_head(&SMALL, 1, "seqTransf").tensors.len()
+    );
+
+    let path = folder.tampered(|w| {
+        w.tensors.retain(|t| t.name != "ln_final.bias");
+        w.tensor("visual.proj").shape = vec![128, 48];
+        w.tensor("visual.class_embedding").name = "visual.odd".into();
+    });
+    let expected = [
+        "weights: `clip.ln_final.bias` is missing",
+        "weights: `clip.visual.class_embedding` is missing",
+        "weights: `clip.visual.odd` does not belong to this model",
+        "weights: `clip.visual.proj` has shape [128, 48], expected [128, 96]",
+    ];
+    let mut problems = c4c::inspect(&path).unwrap().problems;
+    problems.sort();
+    assert_eq!(problems, expected);
+
+    let tool =
+        |path: &Path| std::process::Command::new(env!("CARGO_BIN_EXE_c4c")).arg("info").arg(path).output().unwrap();
+    let output = tool(&path);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("problems      4\n") && text.contains("  `clip.ln_final.bias` is missing\n"), "{text}");
+    assert_eq!(tool(&folder.path("none")).status.code(), Some(1));
+    let good = folder.tampered(|_| ());
+    assert_eq!(tool(&good).status.code(), Some(0));
+}
+
+fn safetensors_of(header: &str, data: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
+}
+
+/// A header may be of any length, also one whose first byte is another container's.
+#[test]
+fn headers_of_every_length() {
+    let folder = Folder::new();
+    let header = format!("{:<128}", r#"{"a.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#);
+    let bytes = safetensors_of(&header, 4);
+    assert_eq!(bytes[0], 0x80);
+    file_fails(&folder.bytes("other", &bytes), Status::WeightsFormat, "`a.weight`");
+}
+
+/// Sizes that would only make memory go are refused before any is taken.
+#[test]
+fn pictures_of_absurd_size() {
+    let folder = Folder::new();
+    let mut writer = Writer::new(&TINY, 1);
+    writer.tensor("visual.conv1.weight").shape = vec![128, 3, 200, 200];
+    let path = folder.path("huge.bin");
+    writer.torch_save(&path, "");
+    file_fails(&path, Status::Unsupported, "at most 1024");
+    let none = folder.tampered(|w| w.tensors.retain(|t| !t.name.contains("resblocks")));
+    file_fails(&none, Status::WeightsMismatch, "resblocks.0.ln_1.weight` is missing");
 }
 
 /// Every byte of the directory and the pickle matters; none may take the process down.

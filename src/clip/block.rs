@@ -1,6 +1,6 @@
 //! The pre-LN transformer block that both towers are made of.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::error::Result;
 use crate::options::Activation;
@@ -18,9 +18,6 @@ pub(super) struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// The epsilon of both towers.
-    pub(super) const EPS: f64 = 1e-5;
-
     pub(super) fn load(weights: &mut Checkpoint, name: &str, width: usize, eps: f64) -> Result<Self> {
         Ok(LayerNorm {
             weight: weights.take(&format!("{name}.weight"), &[width])?,
@@ -42,6 +39,11 @@ struct Linear {
 }
 
 impl Linear {
+    /// Rounds to the type in which the products are formed.
+    fn to_kind(&self, kind: Kind) -> Result<Self> {
+        Ok(Linear { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)? })
+    }
+
     fn load(weights: &mut Checkpoint, name: &str, outputs: usize, inputs: usize) -> Result<Self> {
         Linear::named(weights, &format!("{name}.weight"), &format!("{name}.bias"), outputs, inputs)
     }
@@ -51,7 +53,7 @@ impl Linear {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, Some(&self.bias))?)
+        Ok(x.f_to_kind(self.weight.kind())?.f_linear(&self.weight, Some(&self.bias))?)
     }
 
     /// The part of the outputs from `start` on, as a layer of its own on the same memory.
@@ -81,6 +83,8 @@ pub(super) struct BlockShape {
     pub heads: usize,
     pub eps: f64,
     pub activation: Activation,
+    /// In which type the products are formed; what passes from block to block is float32.
+    pub kind: Kind,
 }
 
 /// Loads the blocks `{prefix}0` to `{prefix}{layers - 1}`.
@@ -100,7 +104,7 @@ pub(super) fn load_stack(
 
 impl Block {
     fn load(weights: &mut Checkpoint, name: &str, shape: BlockShape) -> Result<Self> {
-        let BlockShape { width, heads, eps, activation } = shape;
+        let BlockShape { width, heads, eps, activation, kind } = shape;
         let attn = format!("{name}.attn");
         let mut fc = Linear::load(weights, &format!("{name}.mlp.c_fc"), 4 * width, width)?;
         let mut proj = Linear::load(weights, &format!("{name}.mlp.c_proj"), width, 4 * width)?;
@@ -118,11 +122,12 @@ impl Block {
                 &format!("{attn}.in_proj_bias"),
                 3 * width,
                 width,
-            )?,
-            out: Linear::load(weights, &format!("{attn}.out_proj"), width, width)?,
+            )?
+            .to_kind(kind)?,
+            out: Linear::load(weights, &format!("{attn}.out_proj"), width, width)?.to_kind(kind)?,
             ln_2: LayerNorm::load(weights, &format!("{name}.ln_2"), width, eps)?,
-            fc,
-            proj,
+            fc: fc.to_kind(kind)?,
+            proj: proj.to_kind(kind)?,
             width: width as i64,
             heads: heads as i64,
             activation,

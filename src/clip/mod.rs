@@ -1,4 +1,4 @@
-//! The forward passes: images and token ids in, embeddings out. Float32 on libtorch; every call is fallible.
+//! The forward passes: images and token ids in, embeddings and scores out. On libtorch; every call is fallible.
 
 mod block;
 mod temporal;
@@ -9,30 +9,59 @@ use ndarray::Array2;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
-use crate::options::{Activation, Head, Modality, ModelName};
-use crate::weights::{Arch, Checkpoint, HeadKeys};
+use crate::options::{Activation, Head, Modality, ModelName, Precision};
+use crate::weights::{Arch, Checkpoint, TowerConfig};
+use temporal::Temporal;
 use text::TextTower;
 use vision::VisionTower;
 
 /// How to read a checkpoint into a model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
     pub modality: Modality,
     pub model_name: Option<ModelName>,
     pub head: Option<Head>,
-    pub activation: Activation,
-    /// The most images in one forward pass.
+    pub activation: Option<Activation>,
+    pub precision: Precision,
+    /// The most images in one forward pass; at least 1.
     pub max_batch: usize,
+}
+
+/// What is the same in all blocks of a tower.
+#[derive(Clone, Copy)]
+struct Style {
+    activation: Activation,
+    eps: f64,
+    kind: Kind,
+}
+
+impl LoadOptions {
+    /// What was asked for goes before what a file says, and that before what CLIP4Clip's models have.
+    fn style(&self, config: TowerConfig) -> Style {
+        Style {
+            activation: self.activation.or(config.activation).unwrap_or(Activation::QuickGelu),
+            eps: config.eps.unwrap_or(1e-5),
+            kind: match self.precision {
+                Precision::F32 => Kind::Float,
+                Precision::Bf16 => Kind::BFloat16,
+            },
+        }
+    }
 }
 
 /// A loaded model. Its tensors may be used by one thread at a time.
 pub struct Clip {
     pub arch: Arch,
     pub head: Head,
+    /// Of the vision tower, or of the text tower where that is alone.
+    pub activation: Activation,
     /// The logarithm of the temperature, where the checkpoint has one.
     pub logit_scale: Option<f32>,
+    /// What is wrong with the checkpoint, where that is only noted.
+    pub problems: Vec<String>,
     vision: Option<VisionTower>,
     text: Option<TextTower>,
+    temporal: Temporal,
     max_batch: usize,
 }
 
@@ -40,24 +69,40 @@ impl Clip {
     /// Takes the model out of a checkpoint.
     ///
     /// # Errors
-    /// `WeightsMismatch` for a tensor that is missing, superfluous or of the wrong shape; `Unsupported` for a head that
-    /// is not computed yet.
+    /// `WeightsMismatch` for a tensor that is missing, superfluous or of the wrong shape, or a head that is not there.
     pub fn load(mut weights: Checkpoint, options: LoadOptions) -> Result<Clip> {
-        let head = choose_head(weights.head(), options.head)?;
+        let head = options.head.unwrap_or_else(|| weights.head());
+        if !weights.has_head(head) {
+            return Err(Error::weights_mismatch(format_args!(
+                "no `{}*`, so no {} head; set head to AUTO",
+                head.tensors().unwrap_or_default(),
+                head.name()
+            )));
+        }
         let arch = Arch::infer(&mut weights, options.modality, options.model_name)?;
-        weights.discard_head();
-        let act = options.activation;
-        let vision = arch.vision.as_ref().map(|v| VisionTower::load(&mut weights, v, arch.embed, act)).transpose()?;
-        let text = arch.text.as_ref().map(|t| TextTower::load(&mut weights, t, arch.embed, act)).transpose()?;
+        let temporal = Temporal::load(&mut weights, head, &arch)?;
+        let (seeing, reading) = (options.style(weights.vision_config()), options.style(weights.text_config()));
+        let vision =
+            arch.vision.as_ref().map(|v| VisionTower::load(&mut weights, v, arch.embed, seeing)).transpose()?;
+        let text = arch.text.as_ref().map(|t| TextTower::load(&mut weights, t, arch.embed, reading)).transpose()?;
         let logit_scale = match weights.contains("logit_scale") {
             true => Some(weights.take("logit_scale", &[])?.f_double_value(&[])? as f32),
             false => None,
         };
-        weights.finish()?;
-        Ok(Clip { arch, head, logit_scale, vision, text, max_batch: options.max_batch.max(1) })
+        Ok(Clip {
+            activation: if vision.is_some() { seeing.activation } else { reading.activation },
+            problems: weights.finish()?,
+            arch,
+            head,
+            logit_scale,
+            vision,
+            text,
+            temporal,
+            max_batch: options.max_batch.max(1),
+        })
     }
 
-    /// Raw embeddings of texts, one row each. The ids of a text end with its end token.
+    /// Raw embeddings of texts, one row each. The ids of a text end with the one at which it is read.
     pub fn texts(&self, ids: &[Vec<u32>]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
         // Alike lengths share a pass, so that little of it is padding.
@@ -74,38 +119,41 @@ impl Clip {
         Ok(out)
     }
 
-    /// Raw embeddings of images, one row each. `pixels` holds squares of RGB bytes of the model's resolution.
+    /// Raw embeddings of images that have nothing to do with each other, one row each. `pixels` holds squares of RGB
+    /// bytes of the model's resolution.
     pub fn images(&self, pixels: &[u8]) -> Result<Array2<f32>> {
+        to_rows(&self.encode(pixels, false)?)
+    }
+
+    /// One video's embedding from its frames, by the model's head: one row, not normalised.
+    pub fn video(&self, pixels: &[u8]) -> Result<Array2<f32>> {
+        let frames = self.encode(pixels, true)?;
+        to_rows(&self.temporal.video(&frames)?)
+    }
+
+    /// How well one video goes with each text, given as raw embeddings, by the model's head: `[texts, 1]`.
+    pub fn scores(&self, texts: &Array2<f32>, pixels: &[u8]) -> Result<Array2<f32>> {
+        let frames = self.encode(pixels, true)?;
+        let texts = Tensor::try_from(texts)?;
+        if self.head == Head::TightTransf {
+            return to_rows(&self.temporal.scores(&texts, &frames)?);
+        }
+        let Some(logit_scale) = self.logit_scale else {
+            return Err(Error::unsupported(
+                "the checkpoint has no `logit_scale`, so there is no score; compare vectors",
+            ));
+        };
+        let video = temporal::unit(&self.temporal.video(&frames)?)?;
+        let cosines = temporal::unit(&texts)?.f_matmul(&video.f_transpose(0, 1)?)?;
+        to_rows(&cosines.f_mul_scalar(f64::from(logit_scale).exp())?)
+    }
+
+    /// Raw frame embeddings `[n, embed]`; with `one_clip` each frame follows the one before it.
+    fn encode(&self, pixels: &[u8], one_clip: bool) -> Result<Tensor> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
-        let image = tower.image_len();
-        if pixels.is_empty() || !pixels.len().is_multiple_of(image) {
-            return Err(Error::internal(format_args!("{} bytes are no whole number of images", pixels.len())));
-        }
-        let parts = pixels.chunks(image * self.max_batch).map(|part| tower.encode(part)).collect::<Result<Vec<_>>>()?;
-        to_rows(&Tensor::f_cat(&parts, 0)?)
+        tower.encode(pixels, one_clip, self.max_batch)
     }
-
-    /// One video's embedding from the raw ones of its frames, by the model's head: one row, not normalised.
-    pub fn pool(&self, frames: &Array2<f32>) -> Result<Array2<f32>> {
-        let frames = Tensor::try_from(frames)?;
-        to_rows(&match self.head {
-            Head::Mean => temporal::mean(&frames)?,
-        })
-    }
-}
-
-fn choose_head(found: HeadKeys, asked: Option<Head>) -> Result<Head> {
-    let name = match (found, asked) {
-        (HeadKeys::Mean, _) | (_, Some(Head::Mean)) => return Ok(Head::Mean),
-        (HeadKeys::SeqTransf, None) => "seqTransf",
-        (HeadKeys::SeqLstm, None) => "seqLSTM",
-        (HeadKeys::TightTransf, None) => "tightTransf",
-    };
-    Err(Error::unsupported(format_args!(
-        "head: the checkpoint carries the {name} head, which this version does not compute; set head to MEAN to use its \
-         towers with mean pooling, as the operator does"
-    )))
 }
 
 /// Two-dimensional float32 values out of libtorch.

@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::block::{load_stack, Block, BlockShape, LayerNorm};
+use super::Style;
 use crate::error::{Error, Result};
-use crate::options::Activation;
 use crate::weights::{Checkpoint, TextArch};
 
 pub(super) struct TextTower {
@@ -23,18 +23,19 @@ impl TextTower {
     /// The most texts in one forward pass.
     pub(super) const MAX_BATCH: usize = 32;
 
-    pub(super) fn load(
-        weights: &mut Checkpoint,
-        arch: &TextArch,
-        embed: usize,
-        activation: Activation,
-    ) -> Result<Self> {
-        let shape = BlockShape { width: arch.width, heads: arch.heads, eps: LayerNorm::EPS, activation };
+    pub(super) fn load(weights: &mut Checkpoint, arch: &TextArch, embed: usize, style: Style) -> Result<Self> {
+        let shape = BlockShape {
+            width: arch.width,
+            heads: arch.heads,
+            eps: style.eps,
+            activation: style.activation,
+            kind: style.kind,
+        };
         Ok(TextTower {
-            tokens: weights.take("token_embedding.weight", &[arch.vocab, arch.width])?,
+            tokens: weights.take("token_embedding.weight", &[arch.vocab, arch.width])?.f_to_kind(style.kind)?,
             positions: weights.take("positional_embedding", &[arch.context, arch.width])?,
             blocks: load_stack(weights, "transformer.resblocks.", arch.layers, shape)?,
-            ln_final: LayerNorm::load(weights, "ln_final", arch.width, LayerNorm::EPS)?,
+            ln_final: LayerNorm::load(weights, "ln_final", arch.width, style.eps)?,
             projection: weights.take("text_projection", &[arch.width, embed])?,
             arch: arch.clone(),
         })

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, unbounded, Sender};
@@ -33,8 +34,7 @@ impl Worker {
         let (ready, loaded) = bounded(1);
         let body = move || {
             let _no_grad = tch::no_grad_guard();
-            // libtorch's one process-wide setting that is touched here; OpenMP keeps it per thread.
-            tch::set_num_threads(i32::try_from(num_threads).unwrap_or(i32::MAX));
+            set_num_threads(num_threads);
             match guarded(load) {
                 Err(error) => drop(ready.send(Err(error))),
                 Ok(clip) => {
@@ -82,6 +82,15 @@ impl Drop for Worker {
             let _ = thread.join();
         }
     }
+}
+
+/// Sets how many threads this one's forward passes use. libtorch has one number for the process, which every thread
+/// takes over when it first asks for it and keeps; so it is set and asked for with nobody in between.
+fn set_num_threads(n: usize) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock();
+    tch::set_num_threads(i32::try_from(n).unwrap_or(i32::MAX));
+    tch::get_num_threads();
 }
 
 /// Turns a panic into an error, so that one bad request does not end the thread.

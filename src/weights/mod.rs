@@ -1,23 +1,26 @@
 //! Checkpoint files: from bytes that a stranger wrote to named, shape-checked tensors. No code in a file ever runs.
 
 mod arch;
+mod config;
+mod files;
+mod legacy;
 mod names;
 mod pickle;
 mod safetensors;
 mod zip;
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
 pub use arch::{Arch, TextArch, VisionArch};
-pub use names::HeadKeys;
+pub use config::TowerConfig;
 use names::{Layout, Part};
 
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
+use crate::options::Head;
 
 /// Element types that a checkpoint may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,8 @@ impl Dtype {
 #[derive(Clone, Debug)]
 pub(crate) struct RawTensor {
     dtype: Dtype,
+    /// Which of the checkpoint's files.
+    file: usize,
     /// The byte of the first element.
     start: usize,
     /// Bytes from the first element to the end of the last one.
@@ -106,7 +111,14 @@ impl RawTensor {
         if first.checked_add(extent)? > bytes {
             return None;
         }
-        Some(RawTensor { dtype, start: start.checked_add(first)?, extent, shape, strides })
+        Some(RawTensor { dtype, file: 0, start: start.checked_add(first)?, extent, shape, strides })
+    }
+
+    /// The same view on a file in which everything lies `by` bytes further on; None beyond what memory can hold.
+    fn moved(mut self, by: usize) -> Option<Self> {
+        self.start = self.start.checked_add(by)?;
+        self.start.checked_add(self.extent)?;
+        Some(self)
     }
 
     fn numel(&self) -> usize {
@@ -120,10 +132,12 @@ impl RawTensor {
         self
     }
 
-    /// A view of this tensor in `map`, in its own element type, and its bytes where they had to be copied.
+    /// This tensor in its own element type: a view of `map`, or a copy where the file does not align it.
     fn view(&self, map: &[u8]) -> Result<Tensor> {
         let kind = self.dtype.kind().ok_or_else(|| Error::internal("an integer tensor was asked for as weights"))?;
-        let bytes = &map[self.start..self.start + self.extent];
+        let bytes = map
+            .get(self.start..self.start + self.extent)
+            .ok_or_else(|| Error::weights_format("a tensor lies beyond the end of the file"))?;
         let shape: Vec<i64> = self.shape.iter().map(|&d| d as i64).collect();
         let strides: Vec<i64> = self.strides.iter().map(|&d| d as i64).collect();
         if bytes.as_ptr().align_offset(self.dtype.size()) != 0 {
@@ -139,40 +153,74 @@ impl RawTensor {
 
 /// An open checkpoint: all its tensors by name, to be taken out one by one under their canonical (OpenAI) names.
 pub struct Checkpoint {
-    map: Mmap,
+    maps: Vec<Mmap>,
     layout: Layout,
     format: &'static str,
     tensors: BTreeMap<String, RawTensor>,
+    config: config::Config,
+    /// Where missing, mis-shaped and superfluous tensors are noted instead of being errors.
+    problems: Option<Vec<String>>,
 }
 
 impl std::fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Checkpoint({} {:?}, {} tensors)", self.format, self.layout, self.tensors.len())
+        write!(f, "Checkpoint({}, {} tensors)", self.describe(), self.tensors.len())
     }
 }
 
 impl Checkpoint {
-    /// Maps the file and reads its directory; the weights themselves are read when they are taken.
+    /// Maps the file, the shards that an index names, or a model folder's, and reads their directories; the weights
+    /// themselves are read when they are taken. What the files are is told by their content.
     ///
     /// # Errors
-    /// `WeightsIo` when the file cannot be read; `WeightsFormat` when it is no checkpoint of a CLIP.
+    /// `WeightsIo` when a file cannot be read; `WeightsFormat` when it is no checkpoint of a CLIP.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = map_file(path)?;
-        let (format, tensors) = match map.get(..4) {
-            Some(b"PK\x03\x04") => ("torch.save", zip::read(&map)?),
-            Some([0x80, ..]) => {
-                return Err(Error::unsupported(
-                    "weights: a pickle from before PyTorch 1.6; save it again with a current torch.save",
-                ))
-            }
-            _ => ("safetensors", safetensors::read(&map)?),
-        };
-        let expanded: usize = tensors.iter().map(|(_, t)| t.numel().saturating_mul(t.dtype.size())).sum();
-        if expanded > map.len().saturating_mul(2) {
+        let files::Files { maps, format, tensors, folder } = files::open(path)?;
+        let held: usize = maps.iter().map(|m| m.len()).sum();
+        let described =
+            tensors.iter().fold(0usize, |sum, (_, t)| sum.saturating_add(t.numel().saturating_mul(t.dtype.size())));
+        if described > held.saturating_mul(2) {
             return Err(Error::weights_format("its tensors describe more data than the file holds"));
         }
         let (layout, tensors) = names::canonicalise(tensors)?;
-        Ok(Checkpoint { map, layout, format, tensors })
+        let config = config::beside(&folder, layout.is_hugging_face())?;
+        Ok(Checkpoint { maps, layout, format, tensors, config, problems: None })
+    }
+
+    /// Notes what is wrong with tensors from here on, and gives zeros for those that cannot be used.
+    pub fn collect_problems(&mut self) {
+        self.problems.get_or_insert_default();
+    }
+
+    /// What a configuration file beside the weights says of the text tower.
+    pub fn text_config(&self) -> TowerConfig {
+        self.config.text
+    }
+
+    /// What a configuration file beside the weights says of the vision tower.
+    pub fn vision_config(&self) -> TowerConfig {
+        self.config.vision
+    }
+
+    /// The `tokenizer.json` of a Hugging Face model folder.
+    pub fn tokenizer(&self) -> Option<PathBuf> {
+        self.config.tokenizer.clone()
+    }
+
+    /// How many tensors, and values in them, there are of each element type.
+    pub fn dtypes(&self) -> BTreeMap<String, (usize, usize)> {
+        let mut counts = BTreeMap::new();
+        for tensor in self.tensors.values() {
+            let count: &mut (usize, usize) = counts.entry(format!("{:?}", tensor.dtype).to_uppercase()).or_default();
+            count.0 += 1;
+            count.1 += tensor.numel();
+        }
+        counts
+    }
+
+    /// Whether any tensor of a tower is there: the halves that transformers saves have only one.
+    fn has_part(&self, part: Part) -> bool {
+        self.tensors.keys().any(|name| self.layout.part(name) == Some(part))
     }
 
     /// Container and naming, as `c4c_get_info` reports them.
@@ -212,30 +260,42 @@ impl Checkpoint {
     /// # Errors
     /// `WeightsMismatch`, naming the tensor as the file does, when it is missing or has another shape.
     pub fn take(&mut self, canonical: &str, shape: &[usize]) -> Result<Tensor> {
+        let names = self.layout.source(canonical).names;
+        let taken = self.copy(canonical, shape);
+        for name in &names {
+            self.tensors.remove(name);
+        }
+        match (taken, &mut self.problems) {
+            (Err(error), Some(problems)) => {
+                problems.push(error.message().to_string());
+                Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
+            }
+            (taken, _) => taken,
+        }
+    }
+
+    fn copy(&self, canonical: &str, shape: &[usize]) -> Result<Tensor> {
         let source = self.layout.source(canonical);
         let rows = shape.first().copied().unwrap_or(1) / source.names.len();
         let mut part_shape = shape.to_vec();
         if source.names.len() > 1 {
             part_shape[0] = rows;
         }
-        let whole: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
         let mut parts = Vec::new();
         for name in &source.names {
             let mut raw = self.raw(name)?.clone();
             if source.transposed {
                 raw = raw.transposed();
             }
-            let mut in_file = (raw.shape.clone(), part_shape.clone());
             if raw.shape != part_shape {
+                let mut shapes = [raw.shape, part_shape];
                 if source.transposed {
-                    in_file.0.reverse();
-                    in_file.1.reverse();
+                    shapes.iter_mut().for_each(|s| s.reverse());
                 }
+                let [found, expected] = shapes;
                 return Err(Error::weights_mismatch(format_args!(
-                    "`{}` has shape {:?}, expected {:?}",
-                    self.layout.in_file(name),
-                    in_file.0,
-                    in_file.1
+                    "`{}` has shape {found:?}, expected {expected:?}",
+                    self.layout.in_file(name)
                 )));
             }
             if raw.dtype.kind().is_none() {
@@ -246,24 +306,47 @@ impl Checkpoint {
             }
             parts.push(raw);
         }
-        let mut out = Tensor::f_empty(&whole[..], (Kind::Float, Device::Cpu))?;
+        let mut out = Tensor::f_empty(whole(shape), (Kind::Float, Device::Cpu))?;
         for (i, raw) in parts.iter().enumerate() {
-            let view = raw.view(&self.map)?;
+            let map = self.maps.get(raw.file).ok_or_else(|| Error::internal("a tensor of a file that is not open"))?;
+            let view = raw.view(map)?;
             if parts.len() == 1 {
                 out.f_copy_(&view)?;
             } else {
                 out.f_narrow(0, (i * rows) as i64, rows as i64)?.f_copy_(&view)?;
             }
         }
-        for name in &source.names {
-            self.tensors.remove(name);
-        }
         Ok(out)
     }
 
     /// Which temporal head the file carries.
-    pub fn head(&self) -> HeadKeys {
+    pub fn head(&self) -> Head {
         arch::head(self)
+    }
+
+    /// Whether the file carries this head.
+    pub fn has_head(&self, head: Head) -> bool {
+        head.tensors().is_none_or(|prefix| self.has_prefix(prefix))
+    }
+
+    /// How many blocks a stack has whose canonical names begin with `prefix`.
+    pub fn layers(&self, prefix: &str) -> usize {
+        arch::layers(self, prefix)
+    }
+
+    /// A tensor's dimension, of `rank`.
+    ///
+    /// # Errors
+    /// `WeightsMismatch` when it is missing or has another rank.
+    pub fn dim(&self, canonical: &str, rank: usize, axis: usize) -> Result<usize> {
+        arch::dim(self, canonical, rank, axis)
+    }
+
+    /// Leaves a tensor out that is known and not needed.
+    pub fn skip(&mut self, canonical: &str) {
+        for name in self.layout.source(canonical).names {
+            self.tensors.remove(&name);
+        }
     }
 
     /// Drops the parts that are known and not wanted.
@@ -272,8 +355,8 @@ impl Checkpoint {
         self.tensors.retain(|name, _| !layout.part(name).is_some_and(&unwanted));
     }
 
-    /// Drops the temporal head's tensors, for a model that is used without it.
-    pub fn discard_head(&mut self) {
+    /// Drops the tensors of temporal heads that were not taken: a file may carry several.
+    pub fn discard_heads(&mut self) {
         self.discard(|part| part == Part::Head);
     }
 
@@ -292,39 +375,31 @@ impl Checkpoint {
             .filter_map(|rest| rest.split_once('.')?.0.parse().ok())
     }
 
-    /// What nobody took does not belong in the model that was asked for.
+    /// The names of the file's tensors that nobody took.
+    fn left(&self) -> BTreeSet<String> {
+        self.tensors.keys().map(|name| self.layout.in_file(name)).collect()
+    }
+
+    /// What nobody took does not belong in the model that was asked for. Returns the problems that were noted.
     ///
     /// # Errors
-    /// `WeightsMismatch` naming the first such tensor.
-    pub fn finish(self) -> Result<()> {
-        match self.tensors.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Error::weights_mismatch(format_args!(
-                "`{}` does not belong to this model ({} such tensors)",
-                self.layout.in_file(name),
-                self.tensors.len()
+    /// `WeightsMismatch` naming the first such tensor, unless problems are only noted.
+    pub fn finish(self) -> Result<Vec<String>> {
+        let left = self.left();
+        match (left.first(), self.problems) {
+            (_, Some(mut problems)) => {
+                problems.extend(left.iter().map(|name| format!("weights: `{name}` does not belong to this model")));
+                Ok(problems)
+            }
+            (None, None) => Ok(Vec::new()),
+            (Some(name), None) => Err(Error::weights_mismatch(format_args!(
+                "`{name}` does not belong to this model ({} such tensors)",
+                left.len()
             ))),
         }
     }
 }
 
-fn map_file(path: &Path) -> Result<Mmap> {
-    let io = |e: std::io::Error| {
-        Error::new(Status::WeightsIo, format_args!("weights: cannot read `{}`: {e}", path.display()))
-    };
-    let file = File::open(path).map_err(io)?;
-    let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a folder" } else { "no regular file" };
-        return Err(Error::new(
-            Status::WeightsIo,
-            format_args!("weights: `{}` is {what}, expected a checkpoint file", path.display()),
-        ));
-    }
-    if metadata.len() == 0 {
-        return Err(Error::weights_format("the file is empty"));
-    }
-    // SAFETY: the map is only read. As with every mapped file, whoever truncates it meanwhile takes the pages away;
-    // the map is gone once the model is loaded.
-    unsafe { Mmap::map(&file) }.map_err(io)
+fn whole(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&d| d as i64).collect()
 }

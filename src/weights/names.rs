@@ -21,6 +21,10 @@ pub struct Layout {
     naming: Naming,
     /// What wrappers put in front of every name, such as DataParallel's `module.`.
     wrapper: String,
+    /// OpenCLIP's CustomTextCLIP has the text tower behind `text.`.
+    text_prefix: bool,
+    /// Some OpenCLIP models have the text projection as a Linear's weight, which is transposed.
+    linear_projection: bool,
 }
 
 /// What a tensor belongs to.
@@ -31,15 +35,6 @@ pub enum Part {
     Head,
     /// `logit_scale`
     Shared,
-}
-
-/// Which temporal head a checkpoint carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadKeys {
-    Mean,
-    SeqTransf,
-    SeqLstm,
-    TightTransf,
 }
 
 impl fmt::Display for Layout {
@@ -64,15 +59,23 @@ impl Source {
     }
 }
 
+/// Whether OpenAI's name is one of the text tower's, which has no prefix of its own.
+fn is_text(name: &str) -> bool {
+    ["transformer.", "token_embedding.", "ln_final.", "positional_embedding", "text_projection"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
+
 const HEADS: [&str; 5] =
     ["frame_position_embeddings.", "transformerClip.", "lstm_visual.", "cross.", "similarity_dense."];
 
 /// Integers and masks that some exporters store beside the weights.
-const BUFFERS: [&str; 6] = [
+const BUFFERS: [&str; 7] = [
     "input_resolution",
     "context_length",
     "vocab_size",
     "attn_mask",
+    "text.attn_mask",
     "text_model.embeddings.position_ids",
     "vision_model.embeddings.position_ids",
 ];
@@ -84,8 +87,21 @@ impl Layout {
         match self.naming {
             Naming::Clip4Clip if !head => Source::one(format!("clip.{name}")),
             Naming::HuggingFace if !head => hugging_face(name),
-            _ => Source::one(name.to_string()),
+            _ => self.open_clip(name),
         }
+    }
+
+    fn open_clip(&self, name: &str) -> Source {
+        let prefix = if self.text_prefix && is_text(name) { "text." } else { "" };
+        if self.linear_projection && name == "text_projection" {
+            return Source { names: vec![format!("{prefix}text_projection.weight")], transposed: true };
+        }
+        Source::one(format!("{prefix}{name}"))
+    }
+
+    /// Whether a Hugging Face configuration goes with it.
+    pub(super) fn is_hugging_face(&self) -> bool {
+        self.naming == Naming::HuggingFace
     }
 
     /// A name as the file spells it.
@@ -98,26 +114,24 @@ impl Layout {
         if HEADS.iter().any(|h| name.starts_with(h)) {
             return Some(Part::Head);
         }
-        let name = match self.naming {
-            Naming::Clip4Clip => name.strip_prefix("clip.")?,
-            _ => name,
-        };
-        let (vision, text): (&[&str], &[&str]) = match self.naming {
-            Naming::HuggingFace => (&["vision_model.", "visual_projection."], &["text_model.", "text_projection."]),
-            _ => (
-                &["visual."],
-                &["transformer.", "token_embedding.", "ln_final.", "positional_embedding", "text_projection"],
-            ),
-        };
+        if name == "logit_scale" || name == "clip.logit_scale" {
+            return Some(Part::Shared);
+        }
         let starts = |prefixes: &[&str]| prefixes.iter().any(|p| name.starts_with(p));
-        if name == "logit_scale" {
-            Some(Part::Shared)
-        } else if starts(vision) {
-            Some(Part::Vision)
-        } else if starts(text) {
-            Some(Part::Text)
-        } else {
-            None
+        let (vision, text) = match self.naming {
+            Naming::HuggingFace => {
+                (starts(&["vision_model.", "visual_projection."]), starts(&["text_model.", "text_projection."]))
+            }
+            Naming::Clip4Clip => {
+                let name = name.strip_prefix("clip.")?;
+                (name.starts_with("visual."), is_text(name))
+            }
+            Naming::OpenAi => (name.starts_with("visual."), is_text(name.strip_prefix("text.").unwrap_or(name))),
+        };
+        match (vision, text) {
+            (true, _) => Some(Part::Vision),
+            (_, true) => Some(Part::Text),
+            _ => None,
         }
     }
 
@@ -141,7 +155,7 @@ pub(super) fn canonicalise(tensors: Vec<(String, RawTensor)>) -> Result<(Layout,
             Naming::Clip4Clip
         } else if has(&["text_model.", "vision_model."]) {
             Naming::HuggingFace
-        } else if has(&["visual.", "token_embedding."]) {
+        } else if has(&["visual.", "token_embedding.", "text.token_embedding."]) {
             Naming::OpenAi
         } else {
             return None;
@@ -156,10 +170,15 @@ pub(super) fn canonicalise(tensors: Vec<(String, RawTensor)>) -> Result<(Layout,
     if under(&format!("{wrapper}{clip}visual.layer1.")) {
         return Err(Error::weights_format("a CLIP with a ResNet; only Vision Transformers can be used"));
     }
+    let open_ai = naming == Naming::OpenAi;
+    let text_prefix = open_ai && under(&format!("{wrapper}text."));
+    let text = if text_prefix { "text." } else { "" };
+    let linear_projection = open_ai && under(&format!("{wrapper}{text}text_projection.weight"));
+    let bare = |name: &str| name.strip_prefix(clip).unwrap_or(name).to_string();
     let mut kept = BTreeMap::new();
     for (name, tensor) in tensors {
         match name.strip_prefix(wrapper.as_str()) {
-            Some(name) if BUFFERS.contains(&name.strip_prefix(clip).unwrap_or(name)) => {}
+            Some(name) if BUFFERS.contains(&bare(name).as_str()) => {}
             Some(name) => drop(kept.insert(name.to_string(), tensor)),
             // Optimiser state and the like beside `state_dict`.
             None if wrapper != "module." => {}
@@ -170,7 +189,7 @@ pub(super) fn canonicalise(tensors: Vec<(String, RawTensor)>) -> Result<(Layout,
             }
         }
     }
-    Ok((Layout { naming, wrapper }, kept))
+    Ok((Layout { naming, wrapper, text_prefix, linear_projection }, kept))
 }
 
 /// The names of transformers' `CLIPModel`.
@@ -239,7 +258,7 @@ mod tests {
 
     #[test]
     fn block_prefixes() {
-        let layout = |naming| Layout { naming, wrapper: String::new() };
+        let layout = |naming| Layout { naming, wrapper: String::new(), text_prefix: false, linear_projection: false };
         let blocks = |naming| layout(naming).blocks("visual.transformer.resblocks.");
         assert_eq!(blocks(Naming::Clip4Clip), "clip.visual.transformer.resblocks.");
         assert_eq!(blocks(Naming::HuggingFace), "vision_model.encoder.layers.");

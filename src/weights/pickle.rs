@@ -12,19 +12,17 @@ use crate::error::{Error, Result};
 /// More than any real state dict needs (a ViT-L checkpoint makes about 20,000), and little memory.
 const MAX_VALUES: usize = 1 << 20;
 const MAX_DEPTH: usize = 32;
-
-/// Finds the bytes of a storage: its place in the file by key and length in bytes.
-pub(super) trait Storages {
-    fn locate(&self, key: &str, bytes: usize) -> Result<usize>;
-}
+/// Bytes of a dotted path. Paths are copied for every entry below them.
+const MAX_PATH: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Value {
+pub(super) enum Value {
     Mark,
     None,
     Bool(bool),
     Int(i64),
-    Float,
+    /// A value that no checkpoint needs to be looked into: a float, a large integer.
+    Other,
     Str(usize),
     Tuple(usize),
     List(usize),
@@ -35,53 +33,50 @@ enum Value {
     Object(usize),
 }
 
-struct Storage<'a> {
-    dtype: Dtype,
-    key: &'a str,
-    numel: usize,
+/// A run of elements that tensors are views of, wherever it lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storage<'a> {
+    pub dtype: Dtype,
+    pub key: &'a str,
+    pub numel: usize,
 }
 
-/// What a pickle held: every tensor under its dotted path.
-pub(super) struct Tensors {
-    pub tensors: Vec<(String, RawTensor)>,
+impl Storage<'_> {
+    /// Its length in bytes; None beyond what memory can hold.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        self.numel.checked_mul(self.dtype.size())
+    }
 }
 
-/// Runs the pickle in `bytes` and collects the tensors of its outermost dict or object.
-pub(super) fn read(bytes: &[u8], storages: &dyn Storages) -> Result<Tensors> {
-    let mut machine = Machine::new(bytes, storages);
-    let root = machine.run()?;
-    Ok(Tensors { tensors: machine.collect(root)? })
-}
-
-struct Machine<'a> {
+/// Runs pickles that follow each other in `bytes`.
+pub(super) struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
-    storages: &'a dyn Storages,
     stack: Vec<Value>,
     memo: HashMap<u32, Value>,
     strings: Vec<&'a str>,
     /// The elements of tuples and lists, and keys and values in turn of dicts.
     sequences: Vec<Vec<Value>>,
     globals: Vec<(&'a str, &'a str)>,
-    found: Vec<Storage<'a>>,
-    tensors: Vec<RawTensor>,
+    storages: Vec<Storage<'a>>,
+    /// Each with the storage that it is a view of, and where it begins counted from that.
+    tensors: Vec<(usize, RawTensor)>,
     /// The state that BUILD gave each object.
     objects: Vec<Value>,
     values: usize,
 }
 
 impl<'a> Machine<'a> {
-    fn new(bytes: &'a [u8], storages: &'a dyn Storages) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Machine {
             bytes,
             at: 0,
-            storages,
             stack: Vec::new(),
             memo: HashMap::new(),
             strings: Vec::new(),
             sequences: Vec::new(),
             globals: Vec::new(),
-            found: Vec::new(),
+            storages: Vec::new(),
             tensors: Vec::new(),
             objects: Vec::new(),
             values: 0,
@@ -120,11 +115,17 @@ impl<'a> Machine<'a> {
         std::str::from_utf8(&text[..n]).map_err(|_| self.error("a name is not UTF-8"))
     }
 
-    fn push(&mut self, value: Value) -> Result<()> {
+    /// Every value that is made is counted, whatever becomes of it.
+    fn count(&mut self) -> Result<()> {
         self.values += 1;
-        if self.values > MAX_VALUES {
-            return Err(self.error(format_args!("it has more than {MAX_VALUES} values, no checkpoint has")));
+        match self.values <= MAX_VALUES {
+            true => Ok(()),
+            false => Err(self.error(format_args!("it has more than {MAX_VALUES} values, no checkpoint has"))),
         }
+    }
+
+    fn push(&mut self, value: Value) -> Result<()> {
+        self.count()?;
         self.stack.push(value);
         Ok(())
     }
@@ -180,7 +181,10 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn run(&mut self) -> Result<Value> {
+    /// Runs the next pickle to its end.
+    pub(super) fn run(&mut self) -> Result<Value> {
+        self.stack.clear();
+        self.memo.clear();
         loop {
             match self.u8()? {
                 0x80 => {
@@ -211,7 +215,7 @@ impl<'a> Machine<'a> {
                 0x8a => self.long1()?,
                 b'G' => {
                     self.take(8)?;
-                    self.push(Value::Float)?
+                    self.push(Value::Other)?
                 }
                 b'X' => {
                     let n = self.u32()? as usize;
@@ -264,18 +268,13 @@ impl<'a> Machine<'a> {
                 }
                 b'q' => {
                     let slot = self.u8()?.into();
-                    let value = self.top()?;
-                    self.memo.insert(slot, value);
+                    self.memoize(slot)?
                 }
                 b'r' => {
                     let slot = self.u32()?;
-                    let value = self.top()?;
-                    self.memo.insert(slot, value);
+                    self.memoize(slot)?
                 }
-                0x94 => {
-                    let value = self.top()?;
-                    self.memo.insert(self.memo.len() as u32, value);
-                }
+                0x94 => self.memoize(self.memo.len() as u32)?,
                 b'h' => {
                     let slot = self.u8()?.into();
                     self.recall(slot)?
@@ -293,6 +292,13 @@ impl<'a> Machine<'a> {
         }
     }
 
+    fn memoize(&mut self, slot: u32) -> Result<()> {
+        let value = self.top()?;
+        self.count()?;
+        self.memo.insert(slot, value);
+        Ok(())
+    }
+
     fn recall(&mut self, slot: u32) -> Result<()> {
         match self.memo.get(&slot) {
             Some(&value) => self.push(value),
@@ -304,7 +310,8 @@ impl<'a> Machine<'a> {
         let n = self.u8()? as usize;
         let bytes = self.take(n)?;
         if n > 8 {
-            return Err(self.error("an integer is larger than 64 bits"));
+            // Only the magic number of old files, which is compared as bytes.
+            return self.push(Value::Other);
         }
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         let mut le = [if negative { 0xff } else { 0 }; 8];
@@ -316,6 +323,7 @@ impl<'a> Machine<'a> {
         let known = match (module, name) {
             ("collections", "OrderedDict") => true,
             ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_parameter") => true,
+            ("torch.jit._pickle", name) => name.starts_with("build_") && name.ends_with("list"),
             ("torch", name) => Dtype::from_storage(name).is_some(),
             _ => module == "__torch__" || module.starts_with("__torch__."),
         };
@@ -353,8 +361,8 @@ impl<'a> Machine<'a> {
         let Some(storage) = storage else {
             return Err(self.error("a persistent id is no storage"));
         };
-        self.found.push(storage);
-        self.push(Value::Storage(self.found.len() - 1))
+        self.storages.push(storage);
+        self.push(Value::Storage(self.storages.len() - 1))
     }
 
     fn reduce(&mut self) -> Result<()> {
@@ -374,11 +382,12 @@ impl<'a> Machine<'a> {
                 self.push(Value::Tensor(self.tensors.len() - 1))
             }
             (("torch._utils", "_rebuild_parameter"), &[data @ Value::Tensor(_), ..]) => self.push(data),
+            (("torch.jit._pickle", _), _) => self.push(Value::Other),
             ((module, name), _) => Err(self.error(format_args!("`{module}.{name}` is called with odd arguments"))),
         }
     }
 
-    fn tensor(&self, storage: Value, offset: Value, size: Value, stride: Value) -> Result<RawTensor> {
+    fn tensor(&self, storage: Value, offset: Value, size: Value, stride: Value) -> Result<(usize, RawTensor)> {
         let (Value::Storage(s), Value::Int(offset), Value::Tuple(size), Value::Tuple(stride)) =
             (storage, offset, size, stride)
         else {
@@ -394,14 +403,12 @@ impl<'a> Machine<'a> {
         let (Ok(offset), Some(shape), Some(strides)) = (usize::try_from(offset), ints(size), ints(stride)) else {
             return Err(self.error("a tensor's sizes are no natural numbers"));
         };
-        let storage = &self.found[s];
-        let bytes = storage.numel.checked_mul(storage.dtype.size());
-        let Some(bytes) = bytes else {
-            return Err(self.error("a storage is larger than memory"));
-        };
-        let start = self.storages.locate(storage.key, bytes)?;
-        RawTensor::new(storage.dtype, start, bytes, offset, shape, strides)
-            .ok_or_else(|| self.error(format_args!("a tensor reaches beyond its storage `{}`", storage.key)))
+        let storage = &self.storages[s];
+        let tensor = storage
+            .bytes()
+            .and_then(|bytes| RawTensor::new(storage.dtype, 0, bytes, offset, shape, strides))
+            .ok_or_else(|| self.error(format_args!("a tensor reaches beyond its storage `{}`", storage.key)))?;
+        Ok((s, tensor))
     }
 
     fn new_object(&mut self) -> Result<()> {
@@ -426,15 +433,53 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// The tensors reachable from `root` through dicts and objects, named by the dotted path of their keys.
-    fn collect(&self, root: Value) -> Result<Vec<(String, RawTensor)>> {
+    /// What comes after the pickles that have run.
+    pub(super) fn rest(&self) -> usize {
+        self.at
+    }
+
+    /// The storages that have been met, in their order.
+    pub(super) fn storages(&self) -> &[Storage<'a>] {
+        &self.storages
+    }
+
+    /// The strings of a list; None for anything else.
+    pub(super) fn strings(&self, list: Value) -> Option<Vec<&'a str>> {
+        let Value::List(list) = list else {
+            return None;
+        };
+        let text = |v: &Value| match v {
+            Value::Str(s) => Some(self.strings[*s]),
+            _ => None,
+        };
+        self.sequences[list].iter().map(text).collect()
+    }
+
+    /// What a dict holds under `key`.
+    pub(super) fn get(&self, dict: Value, key: &str) -> Option<Value> {
+        let Value::Dict(dict) = dict else {
+            return None;
+        };
+        let is_key = |v: Value| matches!(v, Value::Str(s) if self.strings[s] == key);
+        self.sequences[dict].chunks_exact(2).rfind(|pair| is_key(pair[0])).map(|pair| pair[1])
+    }
+
+    /// The tensors reachable from `root` through dicts and objects, named by the dotted path of their keys. `locate`
+    /// says where in the file a storage begins.
+    pub(super) fn tensors(
+        &self,
+        root: Value,
+        locate: impl Fn(&Storage) -> Result<usize>,
+    ) -> Result<Vec<(String, RawTensor)>> {
         let mut out = Vec::new();
         let mut seen = HashSet::new();
         let mut todo = vec![(String::new(), root, 0)];
         while let Some((path, value, depth)) = todo.pop() {
             let dict = match value {
                 Value::Tensor(t) => {
-                    out.push((path, self.tensors[t].clone()));
+                    let (storage, tensor) = &self.tensors[t];
+                    let moved = tensor.clone().moved(locate(&self.storages[*storage])?);
+                    out.push((path, moved.ok_or_else(|| self.error("a storage lies beyond the end of memory"))?));
                     continue;
                 }
                 Value::Dict(d) => d,
@@ -447,9 +492,13 @@ impl<'a> Machine<'a> {
             if !seen.insert(dict) || depth == MAX_DEPTH {
                 continue;
             }
-            for pair in self.sequences[dict].chunks_exact(2) {
-                if let Value::Str(key) = pair[0] {
+            // From the last to the first, so that the stack gives them back in order and the last of equal keys wins.
+            for pair in self.sequences[dict].chunks_exact(2).rev() {
+                if let (Value::Str(key), Value::Tensor(_) | Value::Dict(_) | Value::Object(_)) = (pair[0], pair[1]) {
                     let key = self.strings[key];
+                    if path.len() + key.len() >= MAX_PATH {
+                        return Err(self.error("a tensor's name is longer than any real one"));
+                    }
                     let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
                     todo.push((path, pair[1], depth + 1));
                 }
@@ -463,20 +512,14 @@ impl<'a> Machine<'a> {
 mod tests {
     use super::*;
 
-    struct OneStorage(usize);
-
-    impl Storages for OneStorage {
-        fn locate(&self, key: &str, bytes: usize) -> Result<usize> {
-            if key == "0" && bytes <= self.0 {
-                Ok(64)
-            } else {
-                Err(Error::weights_format(format_args!("no storage `{key}`")))
-            }
-        }
-    }
-
+    /// The file has one storage of 24 bytes at 64.
     fn run(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>> {
-        read(bytes, &OneStorage(24)).map(|t| t.tensors)
+        let mut machine = Machine::new(bytes);
+        let root = machine.run()?;
+        machine.tensors(root, |storage| {
+            assert_eq!((storage.key, storage.bytes()), ("0", Some(24)));
+            Ok(64)
+        })
     }
 
     /// `{'w': tensor}` of 2×3 floats, with the given strides and offset.
@@ -513,6 +556,9 @@ mod tests {
         let deep: Vec<u8> = [b"]".repeat(500_000), b"a".repeat(499_999), b".".to_vec()].concat();
         assert!(run(&deep).unwrap().is_empty());
         assert!(run(&b"N".repeat(MAX_VALUES + 1)).is_err());
+        assert!(run(&[b"N", &b"\x94".repeat(MAX_VALUES)[..]].concat()).is_err());
+        let long = [&b"\x80\x02}X\0\x10\0\0"[..], &b"k".repeat(4096), b"}s."].concat();
+        assert!(run(&long).unwrap_err().message().contains("longer than any"));
         let whole = state_dict(0, [3, 1]);
         for n in 0..whole.len() {
             assert!(run(&whole[..n]).is_err(), "cut at {n}");

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::io::Cursor;
 
-use super::{pickle, RawTensor};
+use super::pickle::{Machine, Storage};
+use super::RawTensor;
 use crate::error::{Error, Result};
 
-/// The tensors of the archive in `bytes`, by their dotted names.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>> {
+/// The tensors of the archive in `bytes` by their dotted names, and whether it is a TorchScript archive. That is read
+/// like any other: its modules are the pickle's objects, and its code is not looked at.
+pub(super) fn read(bytes: &[u8]) -> Result<(bool, Vec<(String, RawTensor)>)> {
     let archive = Archive::open(bytes)?;
     let program = archive
         .members
@@ -15,19 +17,14 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>> {
         .find(|n| *n == "data.pkl" || n.ends_with("/data.pkl"))
         .ok_or_else(|| Error::weights_format("a zip archive without a `data.pkl`, so not from torch.save"))?;
     let prefix = program.trim_end_matches("data.pkl");
-    if archive.members.contains_key(&format!("{prefix}constants.pkl")) {
-        return Err(Error::unsupported(
-            "weights: a TorchScript archive, which this version does not read; save the model's state_dict() alone",
-        ));
-    }
-    if archive.members.contains_key(&format!("{prefix}byteorder"))
-        && archive.stored(&format!("{prefix}byteorder"))?.1 != b"little"
-    {
+    let order = format!("{prefix}byteorder");
+    if archive.members.contains_key(&order) && archive.stored(&order)?.1 != b"little" {
         return Err(Error::weights_format("written on a big-endian machine; save it again on a little-endian one"));
     }
-    let (_, pickle) = archive.stored(program)?;
-    let storages = Storages { archive: &archive, folder: format!("{prefix}data/") };
-    Ok(pickle::read(pickle, &storages)?.tensors)
+    let mut machine = Machine::new(archive.stored(program)?.1);
+    let root = machine.run()?;
+    let tensors = machine.tensors(root, |storage| archive.locate(prefix, storage))?;
+    Ok((archive.members.contains_key(&format!("{prefix}constants.pkl")), tensors))
 }
 
 struct Member {
@@ -78,23 +75,18 @@ impl<'a> Archive<'a> {
             .and_then(|(start, size)| Some((start, self.bytes.get(start..start.checked_add(size)?)?)))
             .ok_or_else(|| Error::weights_format(format_args!("`{name}` reaches beyond the end of the file")))
     }
-}
 
-/// Where each storage of the archive lies.
-struct Storages<'a> {
-    archive: &'a Archive<'a>,
-    folder: String,
-}
-
-impl pickle::Storages for Storages<'_> {
-    fn locate(&self, key: &str, bytes: usize) -> Result<usize> {
-        let (start, data) = self.archive.stored(&format!("{}{key}", self.folder))?;
-        if data.len() < bytes {
-            return Err(Error::weights_format(format_args!(
-                "storage `{key}` has {} bytes, its tensors need {bytes}",
-                data.len()
-            )));
+    /// Where a storage begins in the file.
+    fn locate(&self, prefix: &str, storage: &Storage) -> Result<usize> {
+        let (start, data) = self.stored(&format!("{prefix}data/{}", storage.key))?;
+        match storage.bytes() {
+            Some(needed) if needed <= data.len() => Ok(start),
+            _ => Err(Error::weights_format(format_args!(
+                "storage `{}` has {} bytes, its tensors need {} elements",
+                storage.key,
+                data.len(),
+                storage.numel
+            ))),
         }
-        Ok(start)
     }
 }

@@ -6,6 +6,8 @@ import numpy as np
 SIZES = {
     "tiny": dict(vision_width=128, vision_layers=2, patch=32, grid=7, text_width=64, text_layers=3, embed=96,
                  context=77, vocab=49408),
+    "small": dict(vision_width=192, vision_layers=2, patch=32, grid=7, text_width=128, text_layers=3, embed=128,
+                  context=77, vocab=49408),
     "b32": dict(vision_width=768, vision_layers=12, patch=32, grid=7, text_width=512, text_layers=12, embed=512,
                 context=77, vocab=49408),
 }
@@ -31,8 +33,12 @@ def values(name, shape, mean, std, seed):
     return (unit * np.float32(std * math.sqrt(3)) + np.float32(mean)).reshape(shape)
 
 
-def tensors(arch):
-    """(name, shape, mean, std, stored in half precision) under OpenAI's names."""
+HEADS = ("meanP", "seqTransf", "seqLSTM", "tightTransf", "3d")
+HEAD_NAMES = ("frame_position_embeddings", "transformerClip", "lstm_visual", "cross", "similarity_dense")
+
+
+def tensors(arch, head="meanP"):
+    """(name, shape, mean, std, stored in half precision) under OpenAI's names; head "3d": patches that see three frames."""
     s = SIZES[arch]
     vw, tw = s["vision_width"], s["text_width"]
     out = [("positional_embedding", (s["context"], tw), 0, .01, False),
@@ -48,33 +54,56 @@ def tensors(arch):
         out.append((name + ".weight", (width,), 1, .2, False))
         out.append((name + ".bias", (width,), 0, .1, False))
 
-    for name, width in (("visual.ln_pre", vw), ("visual.ln_post", vw), ("ln_final", tw)):
-        layer_norm(name, width)
-    for prefix, width, layers in (("visual.transformer.resblocks", vw, s["vision_layers"]),
-                                  ("transformer.resblocks", tw, s["text_layers"])):
+    def blocks(prefix, width, layers, half):
         inner, outer = 1 / math.sqrt(width), 1 / math.sqrt(width * 2 * layers)
         hidden = 1 / math.sqrt(2 * width)
         for i in range(layers):
             block = f"{prefix}.{i}"
-            out += [(block + ".attn.in_proj_weight", (3 * width, width), 0, inner, True),
-                    (block + ".attn.in_proj_bias", (3 * width,), 0, .1, True),
-                    (block + ".attn.out_proj.weight", (width, width), 0, outer, True),
-                    (block + ".attn.out_proj.bias", (width,), 0, .05, True),
-                    (block + ".mlp.c_fc.weight", (4 * width, width), 0, hidden, True),
-                    (block + ".mlp.c_fc.bias", (4 * width,), 0, .1, True),
-                    (block + ".mlp.c_proj.weight", (width, 4 * width), 0, outer, True),
-                    (block + ".mlp.c_proj.bias", (width,), 0, .05, True)]
+            out.extend([(block + ".attn.in_proj_weight", (3 * width, width), 0, inner, half),
+                        (block + ".attn.in_proj_bias", (3 * width,), 0, .1, half),
+                        (block + ".attn.out_proj.weight", (width, width), 0, outer, half),
+                        (block + ".attn.out_proj.bias", (width,), 0, .05, half),
+                        (block + ".mlp.c_fc.weight", (4 * width, width), 0, hidden, half),
+                        (block + ".mlp.c_fc.bias", (4 * width,), 0, .1, half),
+                        (block + ".mlp.c_proj.weight", (width, 4 * width), 0, outer, half),
+                        (block + ".mlp.c_proj.bias", (width,), 0, .05, half)])
             layer_norm(block + ".ln_1", width)
             layer_norm(block + ".ln_2", width)
+
+    for name, width in (("visual.ln_pre", vw), ("visual.ln_post", vw), ("ln_final", tw)):
+        layer_norm(name, width)
+    blocks("visual.transformer.resblocks", vw, s["vision_layers"], True)
+    blocks("transformer.resblocks", tw, s["text_layers"], True)
+    width, inverse = s["embed"], 1 / math.sqrt(s["embed"])
+    if head in ("seqTransf", "seqLSTM"):
+        out.append(("frame_position_embeddings.weight", (77, width), 0, .3, False))
+    if head == "seqTransf":
+        blocks("transformerClip.resblocks", width, 4, False)
+    elif head == "seqLSTM":
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            out.append(("lstm_visual." + name, (4 * width, width), 0, inverse, False))
+        for name in ("bias_ih_l0", "bias_hh_l0"):
+            out.append(("lstm_visual." + name, (4 * width,), 0, .1, False))
+    elif head == "tightTransf":
+        out.append(("cross.embeddings.position_embeddings.weight", (77, width), 0, .3, False))
+        blocks("cross.transformer.resblocks", width, 4, False)
+        layer_norm("cross.pooler.ln_pool", width)
+        out.extend([("cross.pooler.dense.weight", (width, width), 0, inverse, False),
+                    ("cross.pooler.dense.bias", (width,), 0, .1, False),
+                    ("similarity_dense.weight", (1, width), 0, inverse, False),
+                    ("similarity_dense.bias", (1,), 0, .1, False)])
+    elif head == "3d":
+        out.append(("visual.conv2.weight", (vw, 3, 3, s["patch"], s["patch"]), 0, .012, True))
     return out
 
 
-def state_dict(arch, seed=1):
+def state_dict(arch, seed=1, head="meanP"):
     """As CLIP4Clip stores it, in numpy arrays."""
     out = {}
-    for name, shape, mean, std, half in tensors(arch):
+    for name, shape, mean, std, half in tensors(arch, head):
         array = values(name, shape, mean, std, seed)
-        out["clip." + name] = array.astype(np.float16) if half else array
+        prefix = "" if name.startswith(HEAD_NAMES) else "clip."
+        out[prefix + name] = array.astype(np.float16) if half else array
     return out
 
 

@@ -34,6 +34,9 @@ pub const TINY: Sizes = Sizes {
     vocab: 49408,
 };
 
+/// For the heads, which are as wide as the text tower.
+pub const SMALL: Sizes = Sizes { vision_width: 192, text_width: 128, embed: 128, ..TINY };
+
 /// ViT-B/32.
 pub const B32: Sizes = Sizes {
     vision_width: 768,
@@ -57,6 +60,9 @@ pub struct Tensor {
     /// Stored in half precision by CLIP4Clip's training.
     pub half: bool,
 }
+
+/// How the names of the heads' tensors begin; they have no `clip.` in front.
+const HEADS: [&str; 5] = ["frame_position_embeddings", "transformerClip", "lstm_visual", "cross", "similarity_dense"];
 
 impl Tensor {
     pub fn numel(&self) -> usize {
@@ -105,6 +111,42 @@ pub fn tensors(sizes: &Sizes) -> Vec<Tensor> {
     list.0
 }
 
+/// The tensors of a head for a model of these sizes; "3d" for the patches that see three frames.
+pub fn head(sizes: &Sizes, head: &str) -> Vec<Tensor> {
+    let mut list = List(Vec::new());
+    let width = sizes.embed;
+    let inverse_root = 1.0 / (width as f64).sqrt();
+    if head == "seqTransf" || head == "seqLSTM" {
+        list.add("frame_position_embeddings.weight", &[77, width], 0.0, 0.3, false);
+    }
+    match head {
+        "seqTransf" => list.blocks("transformerClip.resblocks", width, 4),
+        "seqLSTM" => {
+            list.add("lstm_visual.weight_ih_l0", &[4 * width, width], 0.0, inverse_root, false);
+            list.add("lstm_visual.weight_hh_l0", &[4 * width, width], 0.0, inverse_root, false);
+            list.add("lstm_visual.bias_ih_l0", &[4 * width], 0.0, 0.1, false);
+            list.add("lstm_visual.bias_hh_l0", &[4 * width], 0.0, 0.1, false);
+        }
+        "tightTransf" => {
+            list.add("cross.embeddings.position_embeddings.weight", &[77, width], 0.0, 0.3, false);
+            list.blocks("cross.transformer.resblocks", width, 4);
+            list.layer_norm("cross.pooler.ln_pool", width);
+            list.add("cross.pooler.dense.weight", &[width, width], 0.0, inverse_root, false);
+            list.add("cross.pooler.dense.bias", &[width], 0.0, 0.1, false);
+            list.add("similarity_dense.weight", &[1, width], 0.0, inverse_root, false);
+            list.add("similarity_dense.bias", &[1], 0.0, 0.1, false);
+        }
+        "3d" => {
+            let shape = [sizes.vision_width, 3, 3, sizes.patch, sizes.patch];
+            list.add("visual.conv2.weight", &shape, 0.0, 0.012, true);
+        }
+        other => assert_eq!(other, "meanP"),
+    }
+    // Heads are trained and stored in single precision.
+    list.0.iter_mut().for_each(|t| t.half &= t.name.starts_with("visual."));
+    list.0
+}
+
 struct List(Vec<Tensor>);
 
 impl List {
@@ -138,7 +180,7 @@ impl List {
 }
 
 /// The weights as CLIP4Clip stores them: those marked `half` rounded to half precision.
-fn bytes(tensor: &Tensor, seed: u64) -> Vec<u8> {
+pub fn bytes(tensor: &Tensor, seed: u64) -> Vec<u8> {
     let values = tensor.values(seed);
     if tensor.half {
         values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()
@@ -156,6 +198,12 @@ pub struct Writer {
 impl Writer {
     pub fn new(sizes: &Sizes, seed: u64) -> Self {
         Writer { tensors: tensors(sizes), seed }
+    }
+
+    pub fn with_head(sizes: &Sizes, seed: u64, head: &str) -> Self {
+        let mut writer = Writer::new(sizes, seed);
+        writer.tensors.extend(self::head(sizes, head));
+        writer
     }
 
     pub fn tensor(&mut self, name: &str) -> &mut Tensor {
@@ -182,33 +230,90 @@ impl Writer {
         zip.finish().unwrap();
     }
 
-    fn pickle(&self, wrapper: &str) -> Vec<u8> {
-        let text = |s: &str| [&b"X"[..], &(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
-        let int = |n: usize| [&b"J"[..], &(n as i32).to_le_bytes()].concat();
-        let ordered_dict = b"ccollections\nOrderedDict\n)R";
-        let mut p = b"\x80\x02".to_vec();
-        p.extend(ordered_dict);
-        p.extend(b"(");
+    /// The same in the container of PyTorch before 1.6.
+    pub fn legacy_save(&self, path: &Path) {
+        let mut file = BufWriter::new(File::create(path).unwrap());
+        file.write_all(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.").unwrap();
+        file.write_all(b"\x80\x02}X\x0d\0\0\0little_endian\x88s.").unwrap();
+        file.write_all(&self.pickle("")).unwrap();
+        let keys: Vec<u8> = (0..self.tensors.len()).flat_map(|i| text(&i.to_string())).collect();
+        file.write_all(&[&b"\x80\x02]("[..], &keys, b"e."].concat()).unwrap();
+        for tensor in &self.tensors {
+            file.write_all(&(tensor.numel() as u64).to_le_bytes()).unwrap();
+            file.write_all(&bytes(tensor, self.seed)).unwrap();
+        }
+        file.flush().unwrap();
+    }
+
+    /// A TorchScript archive as OpenAI published its models: modules are objects, and there is code beside them.
+    pub fn torch_script(&self, path: &Path) {
+        let mut zip = zip::ZipWriter::new(BufWriter::new(File::create(path).unwrap()));
+        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let mut member = |name: String, bytes: &[u8]| {
+            zip.start_file(name, stored).unwrap();
+            zip.write_all(bytes).unwrap();
+        };
         for (i, tensor) in self.tensors.iter().enumerate() {
-            p.extend(text(&format!("{wrapper}clip.{}", tensor.name)));
-            p.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
-            p.extend(text("storage"));
-            p.extend(format!("ctorch\n{}Storage\n", if tensor.half { "Half" } else { "Float" }).bytes());
-            p.extend([text(&i.to_string()), text("cpu"), int(tensor.numel())].concat());
-            p.extend(b"tQ");
-            p.extend(int(0));
-            p.extend(b"(");
-            tensor.shape.iter().for_each(|&d| p.extend(int(d)));
-            p.extend(b"t(");
-            for axis in 0..tensor.shape.len() {
-                p.extend(int(tensor.shape[axis + 1..].iter().product()));
+            member(format!("ViT/data/{i}"), &bytes(tensor, self.seed));
+        }
+        member("ViT/code/__torch__.py".into(), b"class Node(Module):\n  pass\n");
+        let mut program = b"\x80\x02".to_vec();
+        let all: Vec<(&str, usize)> = self.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+        self.module(&all, &mut program);
+        program.push(b'.');
+        member("ViT/data.pkl".into(), &program);
+        member("ViT/constants.pkl".into(), b"\x80\x02).");
+        zip.finish().unwrap();
+    }
+
+    /// An object whose state holds the tensors by their first name, and an object for each first part of longer ones.
+    fn module(&self, tensors: &[(&str, usize)], p: &mut Vec<u8>) {
+        p.extend(b"c__torch__.Node\nNode\n)\x81}(");
+        p.extend([&text("training")[..], b"\x89", &text("_is_full_backward_hook"), b"N"].concat());
+        let mut inner: std::collections::BTreeMap<&str, Vec<(&str, usize)>> = Default::default();
+        for &(name, i) in tensors {
+            match name.split_once('.') {
+                Some((module, rest)) => inner.entry(module).or_default().push((rest, i)),
+                None => {
+                    p.extend(text(name));
+                    self.rebuild(i, p);
+                }
             }
-            p.extend(b"t\x89");
-            p.extend(ordered_dict);
-            p.extend(b"tR");
+        }
+        for (name, tensors) in inner {
+            p.extend(text(name));
+            self.module(&tensors, p);
+        }
+        p.extend(b"ub");
+    }
+
+    fn pickle(&self, wrapper: &str) -> Vec<u8> {
+        let mut p = b"\x80\x02ccollections\nOrderedDict\n)R(".to_vec();
+        for (i, tensor) in self.tensors.iter().enumerate() {
+            let clip = if HEADS.iter().any(|h| tensor.name.starts_with(h)) { "" } else { "clip." };
+            p.extend(text(&format!("{wrapper}{clip}{}", tensor.name)));
+            self.rebuild(i, &mut p);
         }
         p.extend(b"u.");
         p
+    }
+
+    /// The call that makes tensor `i`.
+    fn rebuild(&self, i: usize, p: &mut Vec<u8>) {
+        let tensor = &self.tensors[i];
+        p.extend(b"ctorch._utils\n_rebuild_tensor_v2\n((");
+        p.extend(text("storage"));
+        p.extend(format!("ctorch\n{}Storage\n", if tensor.half { "Half" } else { "Float" }).bytes());
+        p.extend([text(&i.to_string()), text("cpu"), int(tensor.numel())].concat());
+        p.extend(b"tQ");
+        p.extend(int(0));
+        p.extend(b"(");
+        tensor.shape.iter().for_each(|&d| p.extend(int(d)));
+        p.extend(b"t(");
+        for axis in 0..tensor.shape.len() {
+            p.extend(int(tensor.shape[axis + 1..].iter().product()));
+        }
+        p.extend(b"t\x89ccollections\nOrderedDict\n)RtR");
     }
 
     /// safetensors under OpenAI's names, rounded as CLIP4Clip rounds.
@@ -228,6 +333,16 @@ impl Writer {
         }
         write_safetensors(path, out);
     }
+}
+
+/// BINUNICODE
+fn text(s: &str) -> Vec<u8> {
+    [&b"X"[..], &(s.len() as u32).to_le_bytes(), s.as_bytes()].concat()
+}
+
+/// BININT
+fn int(n: usize) -> Vec<u8> {
+    [&b"J"[..], &(n as i32).to_le_bytes()].concat()
 }
 
 fn to_hugging_face(tensor: &Tensor, data: Vec<u8>) -> Vec<(String, Vec<usize>, Vec<u8>)> {

@@ -1,0 +1,83 @@
+//! The command-line tool: a thin user of the library.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use c4c::{inspect, Activation, Inspection};
+use clap::{Parser, Subcommand};
+
+/// Text and video embeddings with CLIP4Clip.
+#[derive(Parser)]
+#[command(name = "c4c", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// What a checkpoint is, and what is missing or superfluous in it. Exits with 1 when it cannot be used.
+    Info {
+        /// A checkpoint file, an index of shards, or a model folder.
+        checkpoint: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let Command::Info { checkpoint } = Arguments::parse().command;
+    info(&checkpoint)
+}
+
+fn info(path: &Path) -> ExitCode {
+    match inspect(path) {
+        Ok(found) => {
+            print(&found);
+            ExitCode::from(u8::from(!found.problems.is_empty()))
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(found: &Inspection) {
+    let row = |name: &str, value: &str| println!("{name:<14}{value}");
+    row("layout", &found.weights);
+    row("model", found.arch.name());
+    if let Some(v) = &found.arch.vision {
+        let patches = if v.three_d { "3d patches" } else { "patches" };
+        let sizes = format!("{} layers of {}, {} heads", v.layers, v.width, v.heads);
+        row("vision", &format!("{sizes}; {} px in {patches} of {}", v.resolution(), v.patch));
+    }
+    if let Some(t) = &found.arch.text {
+        let sizes = format!("{} layers of {}, {} heads", t.layers, t.width, t.heads);
+        row("text", &format!("{sizes}; context {}, vocabulary {}", t.context, t.vocab));
+    }
+    row("embedding", &found.arch.embed.to_string());
+    row("head", found.head.name());
+    let activation = match found.activation {
+        Activation::QuickGelu => "QuickGELU",
+        Activation::Gelu => "GELU",
+    };
+    let source = if found.activation_is_stated { "as stated beside the weights" } else { "assumed, nothing states it" };
+    row("activation", &format!("{activation} ({source})"));
+    if let Some(scale) = found.logit_scale {
+        row("temperature", &format!("{:.4} (logit_scale {scale:.4})", scale.exp()));
+    }
+    if let Some(path) = &found.tokenizer {
+        row("tokenizer", &path.display().to_string());
+    }
+    let parameters: usize = found.dtypes.iter().filter(|(name, _)| !name.starts_with("INT")).map(|(_, c)| c.1).sum();
+    row("parameters", &parameters.to_string());
+    for (dtype, (tensors, values)) in &found.dtypes {
+        row("", &format!("{dtype}: {tensors} tensors, {values} values"));
+    }
+    match found.problems.len() {
+        0 => row("problems", "none"),
+        n => row("problems", &n.to_string()),
+    }
+    for problem in &found.problems {
+        println!("  {}", problem.trim_start_matches("weights: "));
+    }
+}
