@@ -191,7 +191,7 @@ enum c4c_precision
    */
   C4C_PRECISION_F32 = 1,
   /**
-   * Not served yet.
+   * bfloat16 weights and products; sums, normalisations and heads in single precision.
    */
   C4C_PRECISION_BF16 = 2,
   /**
@@ -220,7 +220,7 @@ enum c4c_head
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * From the weights.
+   * From the weights: seqTransf, seqLSTM or tightTransf where they carry it, in this order, else meanP.
    */
   C4C_HEAD_AUTO = 0,
   /**
@@ -228,15 +228,15 @@ enum c4c_head
    */
   C4C_HEAD_MEAN = 1,
   /**
-   * Not served yet.
+   * A transformer over the frames, then as MEAN. At most as many frames as it has positions, 77.
    */
   C4C_HEAD_SEQ_TRANSF = 2,
   /**
-   * Not served yet.
+   * An LSTM over the frames, then as MEAN.
    */
   C4C_HEAD_SEQ_LSTM = 3,
   /**
-   * Not served yet.
+   * A transformer over a text and the frames: c4c_score only, since it gives no vector for a video.
    */
   C4C_HEAD_TIGHT_TRANSF = 4,
 };
@@ -257,7 +257,8 @@ enum c4c_activation
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * QuickGELU, which OpenAI's models and CLIP4Clip's have.
+   * What a config.json or open_clip_config.json beside the weights says; without one QuickGELU, which OpenAI's models
+   * and CLIP4Clip's have.
    */
   C4C_ACTIVATION_AUTO = 0,
   /**
@@ -572,11 +573,12 @@ typedef struct c4c_options {
    */
   const char *model_name;
   /**
-   * A checkpoint file: CLIP4Clip's `pytorch_model.bin.N`, or safetensors with OpenAI's or Hugging Face's names. Required.
+   * A checkpoint file, an index of shards, or a model folder: CLIP4Clip's `pytorch_model.bin.N`, OpenAI's TorchScript
+   * archives, Hugging Face's and OpenCLIP's files. Told by their content. Required.
    */
   const char *weights_path;
   /**
-   * NULL: CLIP's own vocabulary, built in. Others are not served yet.
+   * A `tokenizer.json`. NULL: the one in a Hugging Face model folder, else CLIP's own, built in.
    */
   const char *tokenizer_path;
   /**
@@ -596,7 +598,7 @@ typedef struct c4c_options {
    */
   uint32_t activation;
   /**
-   * The token ids that a text is cut to, start and end counted: 2 to the model's context. 0: 32, as the operator.
+   * The token ids that a text is cut to, start and end counted: 1 to the model's context. 0: 32, as the operator.
    */
   uint32_t max_words;
   /**
@@ -887,8 +889,8 @@ c4c_status c4c_create(const struct c4c_options *options,
                       struct c4c_error *err);
 
 /**
- * Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back all memory and threads.
- * NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
+ * Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back its memory and its thread.
+ * What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
  *
  * Thread-safety: once per model, from any thread; the pointer is dead when it returns.
  */
@@ -1016,6 +1018,36 @@ c4c_status c4c_embed_video_path(const struct c4c_model *model,
                                 float *out,
                                 size_t out_len,
                                 struct c4c_error *err);
+
+/**
+ * How well each text goes with one video given as frames, by the model's head. For meanP, seqTransf and seqLSTM that is
+ * the cosine of their vectors times `exp(logit_scale)`; for tightTransf it is what its transformer over the text and the
+ * frames gives, and this call is the only one that can tell.
+ *
+ * @param model     not NULL, with both towers
+ * @param texts     `n_texts` NUL-terminated UTF-8 strings; borrowed for the call
+ * @param n_texts   at least 1
+ * @param frames    `n_frames` frames in the order of time, of any sizes; borrowed for the call
+ * @param n_frames  1 to 4096, and at most what the head has positions for
+ * @param call      limits of the call, or NULL
+ * @param out       receives `n_texts` floats, larger for a better fit; untouched on error
+ * @param out_len   floats that `out` has room for
+ * @param err       filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
+ *         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head
+ *
+ * Thread-safety: any number of threads may call this on one model.
+ */
+C4C_API
+c4c_status c4c_score(const struct c4c_model *model,
+                     const char *const *texts,
+                     size_t n_texts,
+                     const struct c4c_frame *frames,
+                     size_t n_frames,
+                     const struct c4c_call *call,
+                     float *out,
+                     size_t out_len,
+                     struct c4c_error *err);
 
 /**
  * The name of a status, such as "C4C_E_WEIGHTS_IO"; "unknown status" for a number that has none. The string is constant.

@@ -69,7 +69,7 @@ pub unsafe extern "C" fn c4c_embed_frames(
 ) -> c4c_status {
     guard(err, || {
         let running = enter(model)?;
-        let frames = read::frames(frames, n_frames)?;
+        let frames = read::clip(frames, n_frames)?;
         read::call(call)?;
         let out = Output::new(out, out_len, 1, running.model().dim())?;
         out.write(&running.model().embed_frames(&frames)?.into_raw_vec_and_offset().0)
@@ -144,6 +144,45 @@ pub unsafe extern "C" fn c4c_embed_video_path(
         let out = Output::new(out, out_len, 1, running.model().dim())?;
         let vector = running.model().embed_video_path(Path::new(path), &video)?;
         out.write(&vector.into_raw_vec_and_offset().0)
+    })
+}
+
+/// How well each text goes with one video given as frames, by the model's head. For meanP, seqTransf and seqLSTM that is
+/// the cosine of their vectors times `exp(logit_scale)`; for tightTransf it is what its transformer over the text and the
+/// frames gives, and this call is the only one that can tell.
+///
+/// @param model     not NULL, with both towers
+/// @param texts     `n_texts` NUL-terminated UTF-8 strings; borrowed for the call
+/// @param n_texts   at least 1
+/// @param frames    `n_frames` frames in the order of time, of any sizes; borrowed for the call
+/// @param n_frames  1 to 4096, and at most what the head has positions for
+/// @param call      limits of the call, or NULL
+/// @param out       receives `n_texts` floats, larger for a better fit; untouched on error
+/// @param out_len   floats that `out` has room for
+/// @param err       filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
+///         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head
+///
+/// Thread-safety: any number of threads may call this on one model.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_score(
+    model: *const c4c_model,
+    texts: *const *const c_char,
+    n_texts: usize,
+    frames: *const c4c_frame,
+    n_frames: usize,
+    call: *const c4c_call,
+    out: *mut f32,
+    out_len: usize,
+    err: *mut c4c_error,
+) -> c4c_status {
+    guard(err, || {
+        let running = enter(model)?;
+        let texts = read::texts(texts, n_texts)?;
+        let frames = read::clip(frames, n_frames)?;
+        read::call(call)?;
+        let out = Output::new(out, out_len, n_texts, 1)?;
+        out.write(&running.model().score(&texts, &frames)?.into_raw_vec_and_offset().0)
     })
 }
 

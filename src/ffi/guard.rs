@@ -6,16 +6,18 @@ use std::sync::Once;
 use super::read::{self, Plain};
 use super::structs::c4c_error;
 use super::types::{c4c_status, c4c_status_code};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::runtime::guarded;
 
 const OK: c4c_status = c4c_status_code::C4C_OK as c4c_status;
 
 /// Runs a call's body. `err` is NULL or the caller's struct, as the header demands.
 pub(super) fn guard(err: *mut c4c_error, body: impl FnOnce() -> Result<()>) -> c4c_status {
-    if !err.is_null() && guarded(|| read::check_size(err.cast_const(), "err")).is_err() {
-        // There is no trusting the rest of the struct, so no message either.
-        return Status::InvalidArgument.code();
+    if !err.is_null() {
+        if let Err(error) = guarded(|| read::check_size(err.cast_const(), "err")) {
+            // There is no trusting the rest of the struct, so no message either.
+            return error.status().code();
+        }
     }
     let result = guarded(body);
     if !err.is_null() {

@@ -10,7 +10,7 @@ use super::structs::{c4c_error, c4c_info, c4c_options};
 use super::types::{c4c_activation, c4c_head, c4c_log_fn, c4c_modality, c4c_option_flag, c4c_precision, c4c_status};
 use crate::error::{Error, Result, Status};
 use crate::model::Model;
-use crate::options::{Activation, Head, Modality, ModelName, Options};
+use crate::options::{Activation, Head, Modality, ModelName, Options, Precision};
 use crate::runtime::{Level, Log};
 
 /// A loaded model. Made by c4c_create, released by c4c_free.
@@ -94,8 +94,10 @@ pub unsafe extern "C" fn c4c_create(
         if out_model.is_null() {
             return Err(Error::invalid("out_model is NULL"));
         }
+        let model = Model::load(options, log);
+        give_back_memory();
         let handle = Box::new(c4c_model {
-            model: Model::load(options, log)?,
+            model: model?,
             process: std::process::id(),
             calls: Mutex::default(),
             idle: Condvar::new(),
@@ -106,8 +108,8 @@ pub unsafe extern "C" fn c4c_create(
     })
 }
 
-/// Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back all memory and threads.
-/// NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
+/// Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back its memory and its thread.
+/// What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
 ///
 /// Thread-safety: once per model, from any thread; the pointer is dead when it returns.
 #[no_mangle]
@@ -130,9 +132,21 @@ pub unsafe extern "C" fn c4c_free(model: *mut c4c_model) {
         let handle = unsafe { Box::from_raw(model) };
         if forked {
             handle.model.abandon();
+        } else {
+            drop(handle);
+            give_back_memory();
         }
         Ok(())
     });
+}
+
+/// glibc keeps what is freed, hundreds of megabytes after a model; the host may need them.
+fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes no pointer, and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Floats in one embedding: 512 for ViT-B. 0 for NULL.
@@ -170,19 +184,25 @@ fn info(model: &Model) -> c4c_info {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let mut out = c4c_info::zeroed();
     out.dim = number(model.dim());
-    out.modality = match options.modality {
+    out.modality = match model.modality() {
         Modality::Both => c4c_modality::C4C_MODALITY_BOTH,
         Modality::Text => c4c_modality::C4C_MODALITY_TEXT,
         Modality::Video => c4c_modality::C4C_MODALITY_VIDEO,
     } as u32;
     out.head = match info.head {
         Head::Mean => c4c_head::C4C_HEAD_MEAN,
+        Head::SeqTransf => c4c_head::C4C_HEAD_SEQ_TRANSF,
+        Head::SeqLstm => c4c_head::C4C_HEAD_SEQ_LSTM,
+        Head::TightTransf => c4c_head::C4C_HEAD_TIGHT_TRANSF,
     } as u32;
-    out.activation = match options.activation {
+    out.activation = match info.activation {
         Activation::QuickGelu => c4c_activation::C4C_ACTIVATION_QUICK_GELU,
         Activation::Gelu => c4c_activation::C4C_ACTIVATION_GELU,
     } as u32;
-    out.precision = c4c_precision::C4C_PRECISION_F32 as u32;
+    out.precision = match info.precision {
+        Precision::F32 => c4c_precision::C4C_PRECISION_F32,
+        Precision::Bf16 => c4c_precision::C4C_PRECISION_BF16,
+    } as u32;
     out.num_threads = number(info.num_threads);
     out.max_batch = number(info.max_batch);
     out.max_words = number(options.max_words);
@@ -222,33 +242,32 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
         })?),
     };
     let weights = read::required_text(options.weights_path, "options.weights_path")?;
-    if read::text(options.tokenizer_path, "options.tokenizer_path")?.is_some() {
-        return Err(Error::unsupported(
-            "options.tokenizer_path: this version has CLIP's own vocabulary only; set it to NULL",
-        ));
-    }
+    let tokenizer_path = read::text(options.tokenizer_path, "options.tokenizer_path")?.map(Into::into);
     device(read::text(options.device, "options.device")?.unwrap_or("auto"))?;
-    match options.precision {
-        0 | 1 => {}
-        2..=4 => {
-            return Err(Error::unsupported("options.precision: this version computes in F32 only; set AUTO or F32"));
+    let precision = match options.precision {
+        0 | 1 => Precision::F32,
+        2 => Precision::Bf16,
+        3 | 4 => {
+            return Err(Error::unsupported("options.precision: this version has F32 and BF16; set AUTO, F32 or BF16"))
         }
         other => return Err(Error::invalid(format_args!("options.precision {other} is unknown"))),
-    }
+    };
     let head = match options.head {
         0 => None,
         1 => Some(Head::Mean),
-        2..=4 => return Err(Error::unsupported("options.head: this version has mean pooling only; set AUTO or MEAN")),
+        2 => Some(Head::SeqTransf),
+        3 => Some(Head::SeqLstm),
+        4 => Some(Head::TightTransf),
         other => return Err(Error::invalid(format_args!("options.head {other} is unknown"))),
     };
     let activation = match options.activation {
-        0 | 1 => Activation::QuickGelu,
-        2 => Activation::Gelu,
+        0 => None,
+        1 => Some(Activation::QuickGelu),
+        2 => Some(Activation::Gelu),
         other => return Err(Error::invalid(format_args!("options.activation {other} is unknown"))),
     };
     let max_words = match options.max_words {
         0 => Options::DEFAULT_MAX_WORDS,
-        1 => return Err(Error::invalid("options.max_words is 1, a text needs a start and an end")),
         n => n as usize,
     };
     let (raw, strict) = (c4c_option_flag::C4C_RAW_OUTPUT as u32, c4c_option_flag::C4C_STRICT_TEXT as u32);
@@ -276,6 +295,8 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
         model_name,
         head,
         activation,
+        precision,
+        tokenizer_path,
         max_words,
         raw_output: options.flags & raw != 0,
         strict_text: options.flags & strict != 0,

@@ -9,6 +9,7 @@ use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_options, c4c_
 use super::types::{c4c_pixel_format, c4c_range};
 use crate::error::{Error, Result, Status};
 use crate::image::{extent, Frame, PixelFormat};
+use crate::options::VideoOptions;
 
 /// No struct of any version of this interface is larger: what says so is garbage, and its tail is not looked at.
 const LARGEST: usize = 4096;
@@ -206,6 +207,14 @@ impl Output {
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.pointer, self.len) };
         Ok(())
     }
+}
+
+/// The frames of one video: at most as many as one may have.
+pub(super) fn clip<'a>(pointer: *const c4c_frame, n: usize) -> Result<Vec<Frame<'a>>> {
+    if n > VideoOptions::MAX_FRAMES {
+        return Err(Error::invalid(format_args!("n_frames is {n}, expected at most {}", VideoOptions::MAX_FRAMES)));
+    }
+    frames(pointer, n)
 }
 
 /// An array of `n` frames. The first one's size is the distance from one to the next.

@@ -41,9 +41,10 @@ pub struct c4c_options {
     pub modality: u32,
     /// NULL: whatever the weights are. `"clip_vit_b32"` or `"clip_vit_b16"`: they must be that model's.
     pub model_name: *const c_char,
-    /// A checkpoint file: CLIP4Clip's `pytorch_model.bin.N`, or safetensors with OpenAI's or Hugging Face's names. Required.
+    /// A checkpoint file, an index of shards, or a model folder: CLIP4Clip's `pytorch_model.bin.N`, OpenAI's TorchScript
+    /// archives, Hugging Face's and OpenCLIP's files. Told by their content. Required.
     pub weights_path: *const c_char,
-    /// NULL: CLIP's own vocabulary, built in. Others are not served yet.
+    /// A `tokenizer.json`. NULL: the one in a Hugging Face model folder, else CLIP's own, built in.
     pub tokenizer_path: *const c_char,
     /// NULL or `"auto"`: the best device there is; `"cpu"`. `"cuda"` and `"cuda:N"` are not served yet: `C4C_E_DEVICE`.
     pub device: *const c_char,
@@ -53,7 +54,7 @@ pub struct c4c_options {
     pub head: u32,
     /// `C4C_ACTIVATION_*`
     pub activation: u32,
-    /// The token ids that a text is cut to, start and end counted: 2 to the model's context. 0: 32, as the operator.
+    /// The token ids that a text is cut to, start and end counted: 1 to the model's context. 0: 32, as the operator.
     pub max_words: u32,
     /// `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`
     pub flags: u32,

@@ -81,7 +81,7 @@ pub enum c4c_precision {
     C4C_PRECISION_AUTO = 0,
     /// IEEE single precision.
     C4C_PRECISION_F32 = 1,
-    /// Not served yet.
+    /// bfloat16 weights and products; sums, normalisations and heads in single precision.
     C4C_PRECISION_BF16 = 2,
     /// Not served yet.
     C4C_PRECISION_F16 = 3,
@@ -92,22 +92,23 @@ pub enum c4c_precision {
 /// `c4c_options.head`: how frames become a video.
 #[repr(u32)]
 pub enum c4c_head {
-    /// From the weights.
+    /// From the weights: seqTransf, seqLSTM or tightTransf where they carry it, in this order, else meanP.
     C4C_HEAD_AUTO = 0,
     /// CLIP4Clip's meanP: the unit vector along the mean of the frames' unit vectors.
     C4C_HEAD_MEAN = 1,
-    /// Not served yet.
+    /// A transformer over the frames, then as MEAN. At most as many frames as it has positions, 77.
     C4C_HEAD_SEQ_TRANSF = 2,
-    /// Not served yet.
+    /// An LSTM over the frames, then as MEAN.
     C4C_HEAD_SEQ_LSTM = 3,
-    /// Not served yet.
+    /// A transformer over a text and the frames: c4c_score only, since it gives no vector for a video.
     C4C_HEAD_TIGHT_TRANSF = 4,
 }
 
 /// `c4c_options.activation`: the MLPs' non-linearity, which the weights do not tell.
 #[repr(u32)]
 pub enum c4c_activation {
-    /// QuickGELU, which OpenAI's models and CLIP4Clip's have.
+    /// What a config.json or open_clip_config.json beside the weights says; without one QuickGELU, which OpenAI's models
+    /// and CLIP4Clip's have.
     C4C_ACTIVATION_AUTO = 0,
     /// `x * sigmoid(1.702 * x)`
     C4C_ACTIVATION_QUICK_GELU = 1,

@@ -130,6 +130,8 @@ c4c_status (*const embed_images)(const c4c_model *, const c4c_frame *, size_t, c
                                  c4c_error *) = c4c_embed_images;
 c4c_status (*const embed_video_path)(const c4c_model *, const char *, const c4c_video_options *, const c4c_call *,
                                      float *, size_t, c4c_error *) = c4c_embed_video_path;
+c4c_status (*const score)(const c4c_model *, const char *const *, size_t, const c4c_frame *, size_t, const c4c_call *,
+                          float *, size_t, c4c_error *) = c4c_score;
 const char *(*const status_name)(c4c_status) = c4c_status_name;
 const char *(*const version)(void) = c4c_version;
 uint32_t (*const abi_version)(void) = c4c_abi_version;

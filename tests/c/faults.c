@@ -45,16 +45,15 @@ static void create(const char *weights, const char *text_file) {
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "weights_path is not UTF-8", options.weights_path = "\xff");
     CREATE_FAILS(C4C_E_WEIGHTS_IO, "no/such/file", options.weights_path = "no/such/file");
     CREATE_FAILS(C4C_E_WEIGHTS_FORMAT, "neither", options.weights_path = text_file);
-    CREATE_FAILS(C4C_E_UNSUPPORTED, "tokenizer_path", options.tokenizer_path = "tokenizer.json");
+    CREATE_FAILS(C4C_E_TOKENIZER, "no/such.json", options.tokenizer_path = "no/such.json");
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "device is `gpu`", options.device = "gpu");
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "device is `cuda:`", options.device = "cuda:");
     CREATE_FAILS(C4C_E_DEVICE, "`cuda:1`", options.device = "cuda:1");
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "precision 5", options.precision = 5);
     CREATE_FAILS(C4C_E_UNSUPPORTED, "precision", options.precision = C4C_PRECISION_INT8);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "head 5", options.head = 5);
-    CREATE_FAILS(C4C_E_UNSUPPORTED, "head", options.head = C4C_HEAD_SEQ_LSTM);
+    CREATE_FAILS(C4C_E_WEIGHTS_MISMATCH, "lstm_visual", options.head = C4C_HEAD_SEQ_LSTM);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "activation 3", options.activation = 3);
-    CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "max_words is 1", options.max_words = 1);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "max_words is 78", options.max_words = 78);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x4", options.flags = 4);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "num_threads is 1025", options.num_threads = 1025);
@@ -82,6 +81,12 @@ static void create(const char *weights, const char *text_file) {
     small.struct_size = 8;
     CHECK(c4c_create(&good, &none, &small) == C4C_E_INVALID_ARGUMENT);
     CHECK(small.status == 0);
+    struct {
+        c4c_error error;
+        uint32_t more;
+    } later = {{0, 0, {0}}, 1};
+    later.error.struct_size = sizeof later;
+    CHECK(c4c_create(&good, &none, &later.error) == C4C_E_UNSUPPORTED);
 }
 
 static void info(const c4c_model *model) {
@@ -163,6 +168,7 @@ static void frames(const c4c_model *model) {
     FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_embed_frames(NULL, &good, 1, NULL, out, ROOM, &err));
     FAILS(C4C_E_INVALID_ARGUMENT, "frames is NULL", c4c_embed_frames(model, NULL, 1, NULL, out, ROOM, &err));
     FAILS(C4C_E_INVALID_ARGUMENT, "n_frames is 0", c4c_embed_frames(model, &good, 0, NULL, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "n_frames is 4097", c4c_embed_frames(model, &good, 4097, NULL, out, 0, &err));
     FAILS(C4C_E_INVALID_ARGUMENT, "n_frames", c4c_embed_images(model, &good, SIZE_MAX, NULL, out, ROOM, &err));
     FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_frames(model, &good, 1, NULL, NULL, ROOM, &err));
     FAILS(C4C_E_BUFFER_TOO_SMALL, "need 96", c4c_embed_frames(model, &good, 1, NULL, out, dim - 1, &err));
@@ -206,6 +212,17 @@ static void frames(const c4c_model *model) {
     both[1].strides[0] = -STRIDE;
     FAILS(C4C_OK, "", c4c_embed_images(model, both, 2, NULL, out, ROOM, &err));
     CHECK(memcmp(out, out + dim, dim * sizeof *out) == 0);
+    fill();
+
+    const char *texts[3] = {"a dog", "a cat", "a bird"};
+    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_score(NULL, texts, 3, &good, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "texts is NULL", c4c_score(model, NULL, 3, &good, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "frames is NULL", c4c_score(model, texts, 3, NULL, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_score(model, texts, 3, &good, 1, NULL, NULL, ROOM, &err));
+    FAILS(C4C_E_BUFFER_TOO_SMALL, "need 3", c4c_score(model, texts, 3, &good, 1, NULL, out, 2, &err));
+    untouched();
+    FAILS(C4C_OK, "", c4c_score(model, texts, 3, &good, 1, NULL, out, 3, &err));
+    CHECK(fabsf(out[0]) <= 100.01f && out[0] != out[1] && out[3] == 7);
     fill();
 }
 
