@@ -70,7 +70,7 @@ impl Preprocessor {
     /// `OutOfMemory` where that is more than there is.
     pub fn room(&self, n: usize) -> Result<Vec<u8>> {
         let mut room = Vec::new();
-        let bytes = self.output_len().checked_mul(n).unwrap_or(usize::MAX);
+        let bytes = self.output_len().saturating_mul(n);
         room.try_reserve_exact(bytes)
             .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {n} frames ({bytes} bytes)")))?;
         room.resize(bytes, 0);

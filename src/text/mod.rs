@@ -16,7 +16,7 @@ pub struct Tokenizer(Kind);
 
 enum Kind {
     /// As the original tokenizes captions.
-    Clip(ClipBpe),
+    Clip(Box<ClipBpe>),
     /// Whatever a `tokenizer.json` says, with its own cleaning.
     File(Box<tokenizers::Tokenizer>),
 }
@@ -28,7 +28,7 @@ impl Tokenizer {
     /// `Tokenizer` if the built-in tables cannot be used.
     pub fn clip() -> Result<Arc<Tokenizer>> {
         static CLIP: OnceCell<Arc<Tokenizer>> = OnceCell::new();
-        CLIP.get_or_try_init(|| Ok(Arc::new(Tokenizer(Kind::Clip(ClipBpe::new()?))))).cloned()
+        CLIP.get_or_try_init(|| Ok(Arc::new(Tokenizer(Kind::Clip(Box::new(ClipBpe::new()?)))))).cloned()
     }
 
     /// The tokenizer that the `tokenizer.json` at `path` describes. Its own truncation and padding are left out.

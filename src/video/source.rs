@@ -132,7 +132,7 @@ fn open_input(io: &Io, path: &Path) -> std::result::Result<Input, ffmpeg::Error>
             return Err(ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM });
         }
         (*context).pb = io.as_ptr();
-        (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO as i32;
+        (*context).flags |= ffi::AVFMT_FLAG_CUSTOM_IO;
         let mut options = limits.disown();
         let opened = ffi::avformat_open_input(&mut context, name.as_ptr(), ptr::null(), &mut options);
         drop(Dictionary::own(options));

@@ -10,6 +10,12 @@ SIZES = {
                   context=77, vocab=49408),
     "b32": dict(vision_width=768, vision_layers=12, patch=32, grid=7, text_width=512, text_layers=12, embed=512,
                 context=77, vocab=49408),
+    "b16": dict(vision_width=768, vision_layers=12, patch=16, grid=14, text_width=512, text_layers=12, embed=512,
+                context=77, vocab=49408),
+    "l14": dict(vision_width=1024, vision_layers=24, patch=14, grid=16, text_width=768, text_layers=12, embed=768,
+                context=77, vocab=49408),
+    "l14_336": dict(vision_width=1024, vision_layers=24, patch=14, grid=24, text_width=768, text_layers=12, embed=768,
+                    context=77, vocab=49408),
 }
 
 

@@ -60,15 +60,18 @@ class Model:
         self.call("c4c_embed_text", self.handle, array, c.c_size_t(len(texts)), None, pointer, room)
         return out
 
-    def _frames(self, call, frames, rows):
-        frames = [np.ascontiguousarray(f, np.uint8) for f in frames]
+    def _slots(self, frames):
         array = (Frame * len(frames))()
-        for slot, f in zip(array, frames):
+        array.kept = [np.ascontiguousarray(f, np.uint8) for f in frames]
+        for slot, f in zip(array, array.kept):
             slot.struct_size, slot.format = c.sizeof(Frame), 1
             slot.height, slot.width = f.shape[:2]
             slot.planes[0], slot.strides[0] = f.ctypes.data, f.strides[0]
+        return array
+
+    def _frames(self, call, frames, rows):
         out, pointer, room = self.output(rows)
-        self.call(call, self.handle, array, c.c_size_t(len(frames)), None, pointer, room)
+        self.call(call, self.handle, self._slots(frames), c.c_size_t(len(frames)), None, pointer, room)
         return out
 
     def frames(self, frames):
@@ -76,6 +79,14 @@ class Model:
 
     def images(self, frames):
         return self._frames("c4c_embed_images", frames, len(frames))
+
+    def score(self, texts, frames):
+        array = (c.c_char_p * len(texts))(*[t.encode() for t in texts])
+        slots = self._slots(frames)
+        out = np.empty(len(texts), np.float32)
+        self.call("c4c_score", self.handle, array, c.c_size_t(len(texts)), slots, c.c_size_t(len(frames)), None,
+                  out.ctypes.data_as(c.c_void_p), c.c_size_t(out.size))
+        return out
 
     def video(self, path):
         out, pointer, room = self.output(1)

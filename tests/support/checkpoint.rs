@@ -34,6 +34,19 @@ pub const TINY: Sizes = Sizes {
     vocab: 49408,
 };
 
+/// As small as a model can be, for tests that damage thousands of them.
+pub const MICRO: Sizes = Sizes {
+    vision_width: 64,
+    vision_layers: 1,
+    patch: 4,
+    grid: 2,
+    text_width: 64,
+    text_layers: 1,
+    embed: 64,
+    context: 4,
+    vocab: 8,
+};
+
 /// For the heads, which are as wide as the text tower.
 pub const SMALL: Sizes = Sizes { vision_width: 192, text_width: 128, embed: 128, ..TINY };
 

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Loads every layout, head and architecture, compares with an oracle, and prints the tables of docs/models.md.
+
+    models.py --oracle reference.py --library target/release/libc4c.so > docs/models.md
+
+Needs torch, safetensors, numpy, and what the oracle needs. Takes about a quarter of an hour on two cores.
+"""
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import generator
+import layouts
+import native
+from parity import TEXTS, distance, load_module
+
+HERE = Path(__file__).resolve().parent
+F32, BF16 = 1, 2
+SPECIAL = TEXTS + ["a red bus", "snow on a mountain"]
+
+
+def centred(x):
+    return np.asarray(x, np.float64) - np.mean(x, axis=0, dtype=np.float64)
+
+
+class Comparison:
+    """One checkpoint against the oracle. Frames have the model's size, so that resizing has no part in it."""
+
+    def __init__(self, oracle, tokenizer, library, folder, layout, arch, head):
+        self.path, weights = layouts.write(folder, layout, arch, head)
+        self.library, self.head = library, head
+        self.reference = oracle.Clip4ClipReference(weights)
+        side = self.reference.resolution
+        self.frames = [generator.frame(k, side, side) for k in range(12)]
+        self.text = layout != "hf-vision"
+        self.video = layout != "hf-text"
+        if self.text:
+            self.expected_texts = np.stack([self.reference.operator_text(tokenizer, t) for t in SPECIAL])
+        if self.video:
+            raw = self.reference.frame_embeddings(self.reference.preprocess(self.frames))
+            # 3d patches: a frame by itself is a clip of one.
+            alone = torch.cat([self.reference.frame_embeddings(self.reference.preprocess([f])) for f in self.frames]) \
+                if head == "3d" else raw
+            self.expected_images = alone.numpy()
+            pool = {"seqTransf": self.reference.seq_transf, "seqLSTM": self.reference.seq_lstm}.get(head, self.reference.mean_p)
+            self.expected_video = None if head == "tightTransf" else pool(raw).numpy()
+            if self.text:
+                texts = torch.from_numpy(self.expected_texts)
+                if head == "tightTransf":
+                    self.expected_scores = np.array([self.reference.tight_transf_logit(t, raw).item() for t in texts])
+                else:
+                    scale = self.reference.sd["clip.logit_scale"].float().exp()
+                    unit = texts / texts.norm(dim=1, keepdim=True)
+                    self.expected_scores = (scale * unit @ torch.from_numpy(self.expected_video)).numpy()
+
+    def row(self, precision):
+        """max |difference| of unit vectors, worst 1 - cosine (bf16: of centred vectors), worst difference of scores."""
+        model = native.Model(self.library, self.path, precision=precision)
+        deltas, distances, scores = [], [], "–"
+
+        def compare(ours, expected):
+            unit = expected / np.linalg.norm(expected, axis=-1, keepdims=True)
+            deltas.append(np.abs(ours - unit).max())
+            if precision == F32:
+                distances.append(np.max(distance(ours, unit)))
+            elif ours.ndim == 2:
+                distances.append(np.max(distance(centred(ours), centred(unit))))
+
+        if self.text:
+            compare(model.texts(SPECIAL), self.expected_texts)
+        if self.video:
+            compare(model.images(self.frames), self.expected_images)
+            if self.expected_video is not None:
+                compare(model.frames(self.frames), self.expected_video)
+        if self.text and self.video:
+            scores = f"{np.abs(model.score(SPECIAL, self.frames) - self.expected_scores).max():.1e}"
+        model.close()
+        return max(deltas), max(distances), scores
+
+
+def parity(oracle, tokenizer, library):
+    print("| architecture | layout | head | f32: max \\|Δ\\| | f32: 1 − cosine | f32: score \\|Δ\\| | bf16: centred 1 − cosine |")
+    print("|---|---|---|---|---|---|---|")
+    cases = [("small", layout, head) for layout in layouts.LAYOUTS
+             for head in (generator.HEADS if layout in layouts.WITH_HEADS else ("meanP",))]
+    cases += [(arch, "clip4clip", head) for arch in ("b32", "b16") for head in generator.HEADS]
+    cases += [("b32", layout, "meanP") for layout in ("openai", "hf", "openclip")]
+    cases += [("l14", "clip4clip", head) for head in ("meanP", "seqTransf")] + [("l14_336", "hf", "meanP")]
+    worst = {"f32": 0.0, "score": 0.0, "bf16": 0.0}
+    for arch, layout, head in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            case = Comparison(oracle, tokenizer, library, Path(folder), layout, arch, head)
+            delta, cosine, score = case.row(F32)
+            _, rounded, _ = case.row(BF16)
+        print(f"| {arch} | {layout} | {head} | {delta:.1e} | {cosine:.1e} | {score} | {rounded:.1e} |", flush=True)
+        worst["f32"] = max(worst["f32"], cosine)
+        worst["bf16"] = max(worst["bf16"], rounded)
+        if score != "–":
+            worst["score"] = max(worst["score"], float(score))
+    print(f"\nWorst: f32 1 − cosine {worst['f32']:.1e}, score {worst['score']:.1e}, bf16 centred {worst['bf16']:.1e}.\n")
+
+
+def retrieval(library):
+    """Whether bf16 ranks as f32 does: 200 texts against 200 clips of 12 frames."""
+    words = ["red", "blue", "green", "small", "large"], ["dog", "cat", "car", "boat", "bird", "child", "horse", "tree"], \
+        ["runs", "sleeps", "turns", "falls", "sings"]
+    texts = [f"a {a} {n} {v}" for a in words[0] for n in words[1] for v in words[2]][:200]
+    rng = np.random.default_rng(5)
+    with tempfile.TemporaryDirectory() as folder:
+        path, _ = layouts.write(Path(folder), "clip4clip", "b32")
+        models = [native.Model(library, path, precision=p) for p in (F32, BF16)]
+        clips = [[], []]
+        for _ in range(200):
+            base = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            frames = [np.kron(np.roll(base, k, axis=1), np.ones((28, 28, 1), np.uint8)) for k in range(12)]
+            for model, out in zip(models, clips):
+                out.append(model.frames(frames))
+        words = [model.texts(texts) for model in models]
+    # Random weights make all vectors of a kind alike; what is left after the mean decides the order.
+    scores = [centred(t) @ centred(np.stack(v)).T for t, v in zip(words, clips)]
+    order = [np.argsort(-s, axis=1) for s in scores]
+    top1 = np.mean(order[0][:, 0] == order[1][:, 0])
+    top5 = np.mean([len(set(a[:5]) & set(b[:5])) / 5 for a, b in zip(*order)])
+    print(f"200 texts × 200 clips of random frames (12 pictures of 8×8 random blocks that move): the first clip is the same "
+          f"for {top1:.1%} of the texts, of the first five {top5:.1%} are.\n")
+
+
+LOAD = """
+import resource, sys, time
+path, how = sys.argv[1:3]
+if how.startswith("c4c"):
+    sys.path.insert(0, sys.argv[3])
+    import native
+    start = time.perf_counter()
+    model = native.Model(sys.argv[4], path, precision=2 if how == "c4c-bf16" else 1)
+else:
+    import torch
+    from safetensors.torch import load_file
+    sys.path.insert(0, sys.argv[3])
+    start = time.perf_counter()
+    if how == "safetensors":
+        weights = load_file(path)
+    elif how == "jit":
+        weights = torch.jit.load(path, map_location="cpu").state_dict()
+    else:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    # load_state_dict into a float32 model of the same tensors: one copy each.
+    model = {k: torch.empty(v.shape, dtype=torch.float32) for k, v in weights.items() if hasattr(v, "shape")}
+    for k in model:
+        model[k].copy_(weights[k])
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def loading(library):
+    """Each in a process of its own, in turn; the best of three."""
+    print("| layout, ViT-B/32 | c4c_create f32: ms, peak MiB | bf16: ms, peak MiB | PyTorch: ms, peak MiB |")
+    print("|---|---|---|---|")
+    for layout, how in (("clip4clip", "torch"), ("legacy", "torch"), ("openai", "jit"), ("openclip", "safetensors"),
+                        ("hf", "safetensors")):
+        with tempfile.TemporaryDirectory() as folder:
+            path, _ = layouts.write(Path(folder), layout, "b32")
+            best = {}
+            for _ in range(3):
+                for kind in ("c4c", "c4c-bf16", how):
+                    output = subprocess.run([sys.executable, "-c", LOAD, str(path), kind, str(HERE), str(library)],
+                                            capture_output=True, check=True, text=True).stdout
+                    seconds, peak = map(float, output.split())
+                    best[kind] = min(best.get(kind, (9e9, 0)), (seconds, peak))
+        cells = " | ".join(f"{best[k][0] * 1e3:.0f}, {best[k][1]:.0f}" for k in ("c4c", "c4c-bf16", how))
+        print(f"| {layout} | {cells} |", flush=True)
+    print()
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--oracle", required=True)
+    ap.add_argument("--library", required=True)
+    a = ap.parse_args()
+    oracle = load_module(a.oracle)
+    tokenizer = oracle.BpeTokenizer(str(HERE.parent.parent / "assets/bpe_simple_vocab_16e6.txt.gz"))
+    library = Path(a.library).resolve()
+    print((HERE / "models.head.md").read_text())
+    print("## Parity\n")
+    print("12 texts, 12 single pictures and one video of 12 frames at the model's own size, seeded random weights, against an "
+          "independent implementation in PyTorch. Differences are those of unit vectors; bf16 is compared after the mean of "
+          "its 12 vectors is taken away, since random weights make all vectors look alike.\n")
+    parity(oracle, tokenizer, library)
+    print("## Retrieval in bf16\n")
+    retrieval(library)
+    print("## Loading\n")
+    print("Time to a ready model in a fresh process, best of three taken in turn, file in the page cache. PyTorch: reading the "
+          "file and copying every tensor into a float32 model, without building that model.\n")
+    loading(library)
+
+
+if __name__ == "__main__":
+    main()
