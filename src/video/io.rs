@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::raw::{c_int, c_void};
+use std::ptr;
 
 use ffmpeg_next::ffi;
 
-use crate::error::{Error, Result, Status};
+use super::source::out_of_memory;
+use crate::error::Result;
 
 /// Reading in pieces of this size costs few calls for high bit rates and little memory for low ones.
 const BUFFER: usize = 256 * 1024;
@@ -30,12 +32,21 @@ impl Io {
         // SAFETY: the buffer is FFmpeg's own as it must be, the callbacks match their types, and `reader` lives until
         // `drop`, after the context.
         let context = unsafe {
-            let buffer = ffi::av_malloc(BUFFER).cast();
-            ffi::avio_alloc_context(buffer, BUFFER as c_int, 0, reader.cast(), Some(read), None, Some(seek))
+            let mut buffer: *mut u8 = ffi::av_malloc(BUFFER).cast();
+            let context = match buffer.is_null() {
+                true => ptr::null_mut(),
+                false => {
+                    ffi::avio_alloc_context(buffer, BUFFER as c_int, 0, reader.cast(), Some(read), None, Some(seek))
+                }
+            };
+            if context.is_null() {
+                ffi::av_freep((&raw mut buffer).cast());
+            }
+            context
         };
         let io = Io { context, reader };
         match io.context.is_null() {
-            true => Err(Error::new(Status::OutOfMemory, "video: no memory to read the file")),
+            true => Err(out_of_memory()),
             false => Ok(io),
         }
     }

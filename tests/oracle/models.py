@@ -28,6 +28,12 @@ def centred(x):
     return np.asarray(x, np.float64) - np.mean(x, axis=0, dtype=np.float64)
 
 
+def blocks(k, side):
+    """8×8 blocks of random colours: as different from each other as pictures are."""
+    colours = np.random.default_rng(k).integers(0, 256, (8, 8, 3), np.uint8)
+    return np.kron(colours, np.ones((side // 8, side // 8, 1), np.uint8))
+
+
 class Comparison:
     """One checkpoint against the oracle. Frames have the model's size, so that resizing has no part in it."""
 
@@ -37,16 +43,16 @@ class Comparison:
         self.reference = oracle.Clip4ClipReference(weights)
         side = self.reference.resolution
         self.frames = [generator.frame(k, side, side) for k in range(12)]
+        self.pictures = [blocks(k, side) for k in range(12)]
         self.text = layout != "hf-vision"
         self.video = layout != "hf-text"
         if self.text:
             self.expected_texts = np.stack([self.reference.operator_text(tokenizer, t) for t in SPECIAL])
         if self.video:
             raw = self.reference.frame_embeddings(self.reference.preprocess(self.frames))
-            # 3d patches: a frame by itself is a clip of one.
-            alone = torch.cat([self.reference.frame_embeddings(self.reference.preprocess([f])) for f in self.frames]) \
-                if head == "3d" else raw
-            self.expected_images = alone.numpy()
+            # One at a time: for 3d patches a picture is a clip of one.
+            alone = [self.reference.frame_embeddings(self.reference.preprocess([p])) for p in self.pictures]
+            self.expected_images = torch.cat(alone).numpy()
             pool = {"seqTransf": self.reference.seq_transf, "seqLSTM": self.reference.seq_lstm}.get(head, self.reference.mean_p)
             self.expected_video = None if head == "tightTransf" else pool(raw).numpy()
             if self.text:
@@ -74,7 +80,7 @@ class Comparison:
         if self.text:
             compare(model.texts(SPECIAL), self.expected_texts)
         if self.video:
-            compare(model.images(self.frames), self.expected_images)
+            compare(model.images(self.pictures), self.expected_images)
             if self.expected_video is not None:
                 compare(model.frames(self.frames), self.expected_video)
         if self.text and self.video:
@@ -187,7 +193,7 @@ def main():
     library = Path(a.library).resolve()
     print((HERE / "models.head.md").read_text())
     print("## Parity\n")
-    print("12 texts, 12 single pictures and one video of 12 frames at the model's own size, seeded random weights, against an "
+    print("12 texts, 12 single pictures (8×8 blocks of random colours) and one video of 12 frames (moving gradients) at the model's own size, seeded random weights, against an "
           "independent implementation in PyTorch. Differences are those of unit vectors; bf16 is compared after the mean of "
           "its 12 vectors is taken away, since random weights make all vectors look alike.\n")
     parity(oracle, tokenizer, library)
