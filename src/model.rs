@@ -283,6 +283,6 @@ fn tokenizer(options: &Options, weights: &Checkpoint) -> Result<Option<Arc<Token
     }
     match options.tokenizer_path.clone().or_else(|| weights.tokenizer()) {
         Some(path) => Tokenizer::from_file(&path).map(|t| Some(Arc::new(t))),
-        None => Tokenizer::clip().map(Some),
+        None => Ok(Some(Tokenizer::clip())),
     }
 }

@@ -26,7 +26,7 @@ fn goldens() -> Vec<Golden> {
 
 #[test]
 fn all_goldens_match() {
-    let tokenizer = Tokenizer::clip().unwrap();
+    let tokenizer = Tokenizer::clip();
     let goldens = goldens();
     assert_eq!(goldens.len(), 28);
     for golden in goldens {

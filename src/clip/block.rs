@@ -110,9 +110,10 @@ impl Block {
         let mut proj = Linear::load(weights, &format!("{name}.mlp.c_proj"), width, 4 * width)?;
         if activation == Activation::QuickGelu {
             // x·σ(1.702x) = silu(1.702x) / 1.702, with the factors in the layers on either side.
-            fc.weight = fc.weight.f_mul_scalar(QUICK)?;
-            fc.bias = fc.bias.f_mul_scalar(QUICK)?;
-            proj.weight = proj.weight.f_div_scalar(QUICK)?;
+            // In place: new pages cost more than the arithmetic.
+            let _ = fc.weight.f_mul_scalar_(QUICK)?;
+            let _ = fc.bias.f_mul_scalar_(QUICK)?;
+            let _ = proj.weight.f_div_scalar_(QUICK)?;
         }
         Ok(Block {
             ln_1: LayerNorm::load(weights, &format!("{name}.ln_1"), width, eps)?,

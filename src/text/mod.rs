@@ -15,20 +15,18 @@ use bpe::{ClipBpe, END, START};
 pub struct Tokenizer(Kind);
 
 enum Kind {
-    /// As the original tokenizes captions.
-    Clip(Box<ClipBpe>),
+    /// As the original tokenizes captions. Built when the first text comes, which takes some 50 ms: a process that embeds
+    /// videos alone has no use for it.
+    Clip(Box<OnceCell<ClipBpe>>),
     /// Whatever a `tokenizer.json` says, with its own cleaning.
     File(Box<tokenizers::Tokenizer>),
 }
 
 impl Tokenizer {
     /// The tokenizer with CLIP's vocabulary; one for all models of the process.
-    ///
-    /// # Errors
-    /// `Tokenizer` if the built-in tables cannot be used.
-    pub fn clip() -> Result<Arc<Tokenizer>> {
+    pub fn clip() -> Arc<Tokenizer> {
         static CLIP: OnceCell<Arc<Tokenizer>> = OnceCell::new();
-        CLIP.get_or_try_init(|| Ok(Arc::new(Tokenizer(Kind::Clip(Box::new(ClipBpe::new()?)))))).cloned()
+        CLIP.get_or_init(|| Arc::new(Tokenizer(Kind::Clip(Box::default())))).clone()
     }
 
     /// The tokenizer that the `tokenizer.json` at `path` describes. Its own truncation and padding are left out.
@@ -51,7 +49,7 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         match &self.0 {
             Kind::Clip(bpe) => {
-                let mut ids = bpe.encode(&clean::clean(text))?;
+                let mut ids = bpe.get_or_try_init(ClipBpe::new)?.encode(&clean::clean(text))?;
                 ids.insert(0, START);
                 ids.push(END);
                 Ok(ids)
@@ -98,7 +96,7 @@ mod tests {
 
     #[test]
     fn special_tokens_end_a_text_early() {
-        let tokenizer = Tokenizer::clip().unwrap();
+        let tokenizer = Tokenizer::clip();
         let plain = tokenizer.model_ids("a dog", 32, false).unwrap();
         assert_eq!(tokenizer.model_ids("a dog <|endoftext|> and a cat", 32, false).unwrap(), plain);
         assert_eq!(tokenizer.encode("<|StartOfText|>!").unwrap()[1], START);
@@ -106,7 +104,7 @@ mod tests {
 
     #[test]
     fn long_texts_keep_the_end() {
-        let tokenizer = Tokenizer::clip().unwrap();
+        let tokenizer = Tokenizer::clip();
         let long = "word ".repeat(100);
         let ids = tokenizer.model_ids(&long, 32, false).unwrap();
         assert_eq!((ids.len(), ids[0], ids[31]), (32, START, END));
@@ -118,7 +116,7 @@ mod tests {
 
     #[test]
     fn no_text_makes_it_fail() {
-        let tokenizer = Tokenizer::clip().unwrap();
+        let tokenizer = Tokenizer::clip();
         let mut seed = 7u64;
         for _ in 0..300 {
             let text: String = (0..40)
