@@ -344,6 +344,22 @@ fn inspection_names_everything() {
     assert_eq!(tool(&good).status.code(), Some(0));
 }
 
+/// The bits of a zip entry that say how its bytes are kept.
+#[test]
+fn archives_that_are_packed_or_locked() {
+    let folder = Folder::new();
+    let whole = std::fs::read(folder.tampered(|_| ())).unwrap();
+    let entry = (0..whole.len()).rev().filter(|&i| whole[i..].starts_with(b"PK\x01\x02"));
+    let entry = entry.last().unwrap();
+    let with = |offset: usize, value: u8| {
+        let mut bytes = whole.clone();
+        bytes[entry + offset] |= value;
+        folder.bytes("archive", &bytes)
+    };
+    file_fails(&with(10, 8), Status::WeightsFormat, "`archive/data.pkl` is compressed");
+    file_fails(&with(8, 1), Status::WeightsFormat, "`archive/data.pkl` is encrypted");
+}
+
 fn safetensors_of(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
 }
