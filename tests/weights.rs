@@ -349,8 +349,7 @@ fn inspection_names_everything() {
 fn archives_that_are_packed_or_locked() {
     let folder = Folder::new();
     let whole = std::fs::read(folder.tampered(|_| ())).unwrap();
-    let entry = (0..whole.len()).rev().filter(|&i| whole[i..].starts_with(b"PK\x01\x02"));
-    let entry = entry.last().unwrap();
+    let entry = (0..whole.len()).find(|&i| whole[i..].starts_with(b"PK\x01\x02")).unwrap();
     let with = |offset: usize, value: u8| {
         let mut bytes = whole.clone();
         bytes[entry + offset] |= value;
