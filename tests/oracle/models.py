@@ -219,6 +219,8 @@ def main():
     if a.only in (None, "loading"):
         print(LOADING)
         loading(library)
+    if a.only is None:
+        print((HERE / "models.tail.md").read_text(), end="")
 
 
 if __name__ == "__main__":
