@@ -29,7 +29,7 @@ mod video;
 mod weights;
 
 pub use error::{Error, Result, Status};
-pub use image::{Frame, PixelFormat, Preprocessor};
+pub use image::{Frame, PixelFormat};
 pub use inspect::{inspect, Inspection};
 pub use model::{Info, Model};
 pub use options::{Activation, Head, Modality, ModelName, Options, Precision, VideoOptions};

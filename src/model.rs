@@ -194,8 +194,7 @@ impl Model {
         match self.info.head {
             Head::TightTransf => Err(Error::new(
                 Status::Modality,
-                "the tightTransf head compares a text with frames and gives no video vector; use c4c_score, or set head to \
-                 MEAN",
+                "the tightTransf head compares a text with frames and gives no video vector; use the score, or set head to MEAN",
             )),
             _ => Ok(()),
         }

@@ -117,12 +117,7 @@ impl Temporal {
                     frames.f_unsqueeze(0)?.f_lstm(&start, &parameters, true, 1, 0.0, false, false, true)?;
                 hidden.f_squeeze_dim(0)?.f_add(frames)?
             }
-            Temporal::TightTransf(_) => {
-                return Err(Error::new(
-                    Status::Modality,
-                    "the tightTransf head compares a text with frames and gives no video vector; use the score",
-                ))
-            }
+            Temporal::TightTransf(_) => return Err(Error::internal("tightTransf was asked for a video vector")),
         };
         Ok(unit(&frames)?.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)
     }

@@ -40,7 +40,7 @@ pub(super) fn run(
         options,
         limit: &limit,
     };
-    let mut packet = Packet::empty();
+    let (mut packet, mut frame) = (Packet::empty(), VideoFrame::empty());
     loop {
         let more = match source.read(&mut packet) {
             Ok(more) => more,
@@ -60,15 +60,15 @@ pub(super) fn run(
         loop {
             match decoder.send_packet(&packet) {
                 Err(e) if is_again(&e) => {
-                    if !keep.drain(&mut decoder)? {
-                        break;
+                    if !keep.drain(&mut decoder, &mut frame)? {
+                        break keep.flawed("the decoder neither takes a packet nor gives a frame")?;
                     }
                 }
                 Err(e) => break keep.corrupted(e)?,
                 Ok(()) => break,
             }
         }
-        keep.drain(&mut decoder)?;
+        keep.drain(&mut decoder, &mut frame)?;
     }
     if let Some(error) = source.io_error() {
         return Err(error);
@@ -76,7 +76,7 @@ pub(super) fn run(
     if let Err(e) = decoder.send_eof() {
         keep.corrupted(e)?;
     }
-    keep.drain(&mut decoder)?;
+    keep.drain(&mut decoder, &mut frame)?;
     Ok(Sampled { pixels: keep.pixels, total: keep.count, corrupt: keep.corrupt })
 }
 
@@ -147,17 +147,16 @@ struct Keep<'a> {
 impl Keep<'_> {
     /// Takes every frame that is ready; whether there was any. At the end of the stream, a decoder with errors behind it
     /// still has frames to give, so an error ends nothing unless there is no end of them.
-    fn drain(&mut self, decoder: &mut ffmpeg::decoder::Video) -> Result<bool> {
+    fn drain(&mut self, decoder: &mut ffmpeg::decoder::Video, frame: &mut VideoFrame) -> Result<bool> {
         /// More in a row than decoders give before they give up themselves.
         const MOST_ERRORS: usize = 1000;
         let mut any = false;
         let mut errors = 0;
         while errors < MOST_ERRORS {
-            let mut frame = VideoFrame::empty();
-            match decoder.receive_frame(&mut frame) {
+            match decoder.receive_frame(frame) {
                 Ok(()) => {
                     (any, errors) = (true, 0);
-                    self.frame(&frame)?;
+                    self.frame(frame)?;
                 }
                 Err(ffmpeg::Error::Eof) => break,
                 Err(e) if is_again(&e) => break,
