@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{bounded, unbounded, Sender};
 use ndarray::Array2;
 
+use super::Call;
 use crate::clip::Clip;
 use crate::error::{Error, Result, Status};
 
@@ -55,16 +56,23 @@ impl Worker {
         Ok((worker, description))
     }
 
-    /// Runs `work` on the model and waits for its result.
+    /// Runs `work` on the model and waits for its result, at most as long as `call` allows. Work whose caller has gone
+    /// is not begun.
     ///
     /// # Errors
-    /// What `work` returns; `Internal` when it panics.
-    pub fn run(&self, work: impl FnOnce(&Clip) -> Result<Array2<f32>> + Send + 'static) -> Result<Array2<f32>> {
+    /// What `work` returns; `Internal` when it panics; `Cancelled` and `Timeout` by the call's limits.
+    pub fn run(
+        &self,
+        call: &Call,
+        work: impl FnOnce(&Clip) -> Result<Array2<f32>> + Send + 'static,
+    ) -> Result<Array2<f32>> {
         let ended = || Error::internal("the model's thread has ended");
+        call.check()?;
         let (reply, result) = bounded(1);
-        let job = Box::new(move |clip: &Clip| drop(reply.send(guarded(|| work(clip)))));
+        let limits = call.clone();
+        let job = Box::new(move |clip: &Clip| drop(reply.send(guarded(|| limits.check().and_then(|()| work(clip))))));
         self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
-        result.recv().map_err(|_| ended())?
+        call.wait(&result)?.ok_or_else(ended)?
     }
 
     /// Gives up the thread without waiting, for a forked child in which it does not exist.
