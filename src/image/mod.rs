@@ -3,5 +3,5 @@
 mod frame;
 mod resize;
 
-pub use frame::{extent, Frame, PixelFormat};
+pub use frame::{extent, Frame, Matrix, Orientation, PixelFormat};
 pub use resize::Preprocessor;

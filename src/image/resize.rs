@@ -9,7 +9,7 @@ use std::ops::Range;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::Frame;
+use super::{Frame, Orientation, PixelFormat};
 use crate::error::{Error, Result, Status};
 
 /// Turns frames of any size into squares of RGB bytes. Keeps its buffers from one frame to the next.
@@ -17,6 +17,7 @@ pub struct Preprocessor {
     side: usize,
     resizer: Resizer,
     rgb: Vec<u8>,
+    upright: Vec<u8>,
     /// The part of the picture after the horizontal pass.
     narrow: Vec<u8>,
 }
@@ -56,7 +57,7 @@ impl Axis {
 impl Preprocessor {
     /// For squares of `side` pixels.
     pub fn new(side: usize) -> Self {
-        Preprocessor { side, resizer: Resizer::new(), rgb: Vec::new(), narrow: Vec::new() }
+        Preprocessor { side, resizer: Resizer::new(), rgb: Vec::new(), upright: Vec::new(), narrow: Vec::new() }
     }
 
     /// Bytes of one square.
@@ -82,6 +83,16 @@ impl Preprocessor {
     /// # Errors
     /// `Internal` when `out` has another length or the resizing library refuses a size.
     pub fn run(&mut self, frame: &Frame, out: &mut [u8]) -> Result<()> {
+        if frame.is_yuv() {
+            return Err(Error::internal("a YUV frame was not converted"));
+        }
+        if frame.orientation() != Orientation::default() {
+            let mut upright = std::mem::take(&mut self.upright);
+            let (width, height) = frame.to_rgb(&mut upright);
+            let done = Frame::packed(PixelFormat::Rgb24, width, height, &upright).and_then(|f| self.run(&f, out));
+            self.upright = upright;
+            return done;
+        }
         let (width, height) = (frame.width(), frame.height());
         let (resized_width, resized_height) = resized(width, height, self.side);
         let mut x = Axis::new(width, resized_width, self.side);
@@ -144,7 +155,6 @@ fn half_to_even(n: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::PixelFormat;
 
     #[test]
     fn sizes_and_crops_are_torchvision_s() {
