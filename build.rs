@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     merges(&out)?;
     header(&out)?;
-    silence()?;
+    ffmpeg()?;
     link()?;
     Ok(())
 }
@@ -36,7 +36,7 @@ fn header(out: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/ffi");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     let config = cbindgen::Config::from_file("cbindgen.toml")?;
-    let sources = ["types", "structs", "model", "embed", "about"];
+    let sources = ["types", "structs", "model", "embed", "video", "segments", "call", "about"];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(format!("src/ffi/{source}.rs"));
@@ -47,15 +47,16 @@ fn header(out: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The C piece that keeps FFmpeg from writing to the host's stderr.
-fn silence() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=src/video/av_log.c");
-    let avutil = pkg_config::Config::new().cargo_metadata(false).probe("libavutil")?;
+/// The C pieces: what FFmpeg offers to C only.
+fn ffmpeg() -> Result<(), Box<dyn Error>> {
+    let pieces = ["src/video/av_log.c", "src/video/orientation.c"];
+    pieces.iter().for_each(|piece| println!("cargo:rerun-if-changed={piece}"));
+    let avformat = pkg_config::Config::new().cargo_metadata(false).probe("libavformat")?;
     cc::Build::new()
-        .file("src/video/av_log.c")
-        .includes(avutil.include_paths)
+        .files(pieces)
+        .includes(avformat.include_paths)
         .warnings_into_errors(true)
-        .try_compile("c4c_av_log")?;
+        .try_compile("c4c_ffmpeg")?;
     Ok(())
 }
 

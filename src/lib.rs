@@ -4,11 +4,11 @@
 //! A call flows one way: `ffi` → [`Model`] → `text` / `video` / `image` → `runtime` → `clip` → `weights`.
 //!
 //! ```no_run
-//! use c4c::{Log, Model, Options, VideoOptions};
+//! use c4c::{Call, Log, Model, Options, VideoOptions};
 //!
 //! let model = Model::load(Options::new("pytorch_model.bin"), Log::default())?;
-//! let words = model.embed_text(&["a dog runs on the beach"])?;
-//! let video = model.embed_video_path("dog.mp4".as_ref(), &VideoOptions::default())?;
+//! let words = model.embed_text(&["a dog runs on the beach"], &Call::default())?;
+//! let video = model.embed_video_path("dog.mp4".as_ref(), &VideoOptions::default(), &Call::default())?;
 //! println!("similarity {}", words.row(0).dot(&video));
 //! # Ok::<(), c4c::Error>(())
 //! ```
@@ -29,10 +29,11 @@ mod video;
 mod weights;
 
 pub use error::{Error, Result, Status};
-pub use image::{Frame, PixelFormat};
+pub use image::{Frame, Matrix, Orientation, PixelFormat};
 pub use inspect::{inspect, Inspection};
-pub use model::{Info, Model};
-pub use options::{Activation, Head, Modality, ModelName, Options, Precision, VideoOptions};
-pub use runtime::{Level, Log};
+pub use model::{Info, Model, Segments};
+pub use options::{Activation, Color, Head, Modality, ModelName, Options, Precision, Sampling, Seek, VideoOptions};
+pub use runtime::{Call, Cancel, Level, Log};
 pub use text::Tokenizer;
+pub use video::{pictures, Media, Picture, Source};
 pub use weights::{Arch, TextArch, VisionArch};

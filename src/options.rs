@@ -141,14 +141,60 @@ impl Options {
     }
 }
 
-/// How a video file is sampled and decoded.
+/// Which frames stand for a video.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Sampling {
+    /// `num_frames` of all frames, evenly from the first to the last as the operator's `uniform_temporal_subsample` does.
+    /// Short videos repeat frames.
+    #[default]
+    Uniform,
+    /// The key frames: those at which decoding can begin. All of them, or `num_frames` taken from them evenly.
+    KeyFrames,
+    /// The frames that are shown at 0, 1/fps, 2/fps … seconds; all of them, or `num_frames` taken from them evenly.
+    Fps(f64),
+}
+
+/// How frames are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seek {
+    /// The very frames that a full decode would pick.
+    #[default]
+    Exact,
+    /// By the duration and the frame rate that the container states; only what is needed is read.
+    Approximate,
+}
+
+/// How decoded pictures become RGB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    /// By the matrix and range that the stream is tagged with, BT.601 limited where it is not.
+    #[default]
+    Tagged,
+    /// As PyAV did in the operator's day: BT.601 whatever the tags say, limited range unless the pixel format itself is one
+    /// of full range (`yuvj420p` and its like).
+    Operator,
+}
+
+/// How a video is sampled and decoded.
 #[derive(Clone, Debug)]
 pub struct VideoOptions {
     /// How many frames make the embedding, 1 to [`VideoOptions::MAX_FRAMES`].
     pub num_frames: usize,
-    /// A corrupt frame is an error; otherwise what the decoder conceals is used and what it drops is not counted.
+    pub sampling: Sampling,
+    pub seek: Seek,
+    /// Only frames shown from here on count, in microseconds from the first frame.
+    pub start_us: i64,
+    /// Only frames shown before this count; `None`: to the end.
+    pub end_us: Option<i64>,
+    pub color: Color,
+    /// Turns and mirrors pictures as the container asks players to; the operator does not.
+    pub apply_rotation: bool,
+    /// Opens http, https, rtsp and hls URLs, too.
+    pub allow_network: bool,
+    /// Damage in what the wanted frames need is an error; otherwise what the decoder conceals is used and what it drops is
+    /// not counted.
     pub strict_decode: bool,
-    /// Threads of the decoder; `None`: chosen.
+    /// Threads that decode; `None`: one per core that the process may use.
     pub decode_threads: Option<usize>,
     /// `None`: the best video stream.
     pub stream_index: Option<usize>,
@@ -166,6 +212,13 @@ impl Default for VideoOptions {
     fn default() -> Self {
         VideoOptions {
             num_frames: Self::DEFAULT_NUM_FRAMES,
+            sampling: Sampling::default(),
+            seek: Seek::default(),
+            start_us: 0,
+            end_us: None,
+            color: Color::default(),
+            apply_rotation: false,
+            allow_network: false,
             strict_decode: false,
             decode_threads: None,
             stream_index: None,

@@ -1,4 +1,4 @@
-//! Decodes a stream from its beginning to its end and keeps the wanted frames.
+//! One decoder: packets with numbers in, frames with the same numbers out.
 
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,74 +10,31 @@ use ffmpeg::ffi;
 use ffmpeg::util::frame::video::Video as VideoFrame;
 use ffmpeg::Packet;
 
-use super::convert::Converter;
-use super::source::{out_of_memory, Source};
-use super::{log, Sampled};
+use super::log;
+use super::source::{is_out_of_memory, out_of_memory, Opened};
 use crate::error::{Error, Result, Status};
-use crate::image::Preprocessor;
 use crate::options::VideoOptions;
 
 /// Has decoders report what they would otherwise conceal.
 const STRICT: i32 = ffi::AV_EF_CRCCHECK | ffi::AV_EF_BITSTREAM | ffi::AV_EF_BUFFER | ffi::AV_EF_EXPLODE;
 
-/// Decodes all of `source` and preprocesses the frames whose numbers are in `picks`, which is ascending.
-pub(super) fn run(
-    mut source: Source,
-    options: &VideoOptions,
-    picks: &[u64],
-    preprocessor: &mut Preprocessor,
-) -> Result<Sampled> {
-    let limit = Limit { max_pixels: options.max_pixels, exceeded: AtomicBool::new(false) };
-    let mut decoder = open(&source, options, &limit)?;
-    let mut keep = Keep {
-        picks,
-        next: 0,
-        count: 0,
-        corrupt: 0,
-        pixels: preprocessor.room(picks.len())?,
-        converter: Converter::new(),
-        preprocessor,
-        options,
-        limit: &limit,
-    };
-    let (mut packet, mut frame) = (Packet::empty(), VideoFrame::empty());
-    loop {
-        let more = match source.read(&mut packet) {
-            Ok(more) => more,
-            Err(e) if options.strict_decode || e.status() != Status::Decode => return Err(e),
-            Err(_) => {
-                keep.corrupt += 1;
-                false
-            }
-        };
-        if !more {
-            break;
-        }
-        if packet.is_corrupt() {
-            keep.flawed("the container marks a packet as damaged")?;
-        }
-        // A decoder that is full asks for its frames to be taken before it takes the packet.
-        loop {
-            match decoder.send_packet(&packet) {
-                Err(e) if is_again(&e) => {
-                    if !keep.drain(&mut decoder, &mut frame)? {
-                        break keep.flawed("the decoder neither takes a packet nor gives a frame")?;
-                    }
-                }
-                Err(e) => break keep.corrupted(e)?,
-                Ok(()) => break,
-            }
-        }
-        keep.drain(&mut decoder, &mut frame)?;
-    }
-    if let Some(error) = source.io_error() {
-        return Err(error);
-    }
-    if let Err(e) = decoder.send_eof() {
-        keep.corrupted(e)?;
-    }
-    keep.drain(&mut decoder, &mut frame)?;
-    Ok(Sampled { pixels: keep.pixels, total: keep.count, corrupt: keep.corrupt })
+/// More errors in a row than decoders give before they give up themselves.
+const MOST_ERRORS: usize = 1000;
+
+/// A decoder and what it is asked to look at.
+pub(super) struct Decoder {
+    inner: ffmpeg::decoder::Video,
+    /// Dropped after the decoder, whose threads end with it.
+    _threaded: Option<log::Threaded>,
+    frame: VideoFrame,
+    limit: Box<Limit>,
+    strict: bool,
+    /// It states a frame beyond the limit by an error of its own.
+    by_dav1d: bool,
+    /// Frames that FFmpeg takes for not recovered yet are shown.
+    pub unrecovered: bool,
+    /// How many packets and frames were damaged.
+    pub corrupt: u64,
 }
 
 /// What the decoder's own threads check before they take memory for a frame.
@@ -86,77 +43,128 @@ struct Limit {
     exceeded: AtomicBool,
 }
 
-unsafe extern "C" fn get_buffer(context: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: i32) -> i32 {
-    // SAFETY: FFmpeg calls this with the context that `open` prepared, whose `opaque` is the limit, and with a frame
-    // whose size is set.
-    unsafe {
-        let limit = &*(*context).opaque.cast::<Limit>();
-        let pixels = u64::from((*frame).width.unsigned_abs()) * u64::from((*frame).height.unsigned_abs());
-        if pixels > limit.max_pixels {
-            limit.exceeded.store(true, Ordering::Relaxed);
-            return -ffi::EINVAL;
+/// A frame that came out.
+pub(super) struct Decoded<'a> {
+    pub frame: &'a VideoFrame,
+    /// The number of its packet, if that had one.
+    pub number: Option<i64>,
+    /// When it is shown, if its packet had no number.
+    pub pts: Option<i64>,
+    /// The decoder calls it damaged.
+    pub flawed: bool,
+}
+
+/// Takes a frame; tells whether its damage, if it has any, is of concern.
+pub(super) type Take<'t> = dyn FnMut(Decoded) -> Result<bool> + 't;
+
+impl Decoder {
+    pub(super) fn open(opened: &Opened, options: &VideoOptions, threads: usize) -> Result<Decoder> {
+        let stream = opened.stream()?;
+        let codec = stream.parameters().id();
+        let failed = |e: ffmpeg::Error| {
+            Error::new(Status::MediaFormat, format_args!("video: no decoder for codec {codec:?}: {e}"))
+        };
+        let limit = Box::new(Limit { max_pixels: options.max_pixels, exceeded: AtomicBool::new(false) });
+        // Where it must not conceal, FFmpeg's MPEG-4 decoder on several threads can abort the process, and that of H.264 tells
+        // of damage only sometimes.
+        let threads = if options.strict_decode { 1 } else { threads };
+        let mut context = ffmpeg::codec::context::Context::from_parameters(stream.parameters()).map_err(failed)?;
+        context.set_threading(threading::Config { kind: threading::Type::Frame, count: threads, ..Default::default() });
+        // SAFETY: public fields of a context that is not open yet, set as FFmpeg's documentation says; `limit` has an
+        // address of its own and outlives the context.
+        unsafe {
+            let raw = context.as_mut_ptr();
+            (*raw).log_level_offset = log::LEVEL_OFFSET;
+            (*raw).opaque = ptr::from_ref::<Limit>(&limit).cast_mut().cast();
+            (*raw).get_buffer2 = Some(get_buffer);
+            if codec == ffmpeg::codec::Id::AV1 {
+                // dav1d takes its memory elsewhere.
+                (*raw).max_pixels = i64::try_from(options.max_pixels).unwrap_or(i64::MAX);
+            }
+            (*raw).pkt_timebase = stream.time_base().into();
+            if options.strict_decode {
+                (*raw).err_recognition |= STRICT;
+            }
         }
-        ffi::avcodec_default_get_buffer2(context, frame, flags)
+        let _threaded = (threads > 1).then(log::Threaded::new);
+        let inner = context.decoder().video().map_err(failed)?;
+        let (frame, strict) = (VideoFrame::empty(), options.strict_decode);
+        let by_dav1d = codec == ffmpeg::codec::Id::AV1;
+        Ok(Decoder { inner, _threaded, frame, limit, strict, by_dav1d, unrecovered: false, corrupt: 0 })
     }
-}
 
-/// `limit` must outlive the decoder.
-fn open(source: &Source, options: &VideoOptions, limit: &Limit) -> Result<ffmpeg::decoder::Video> {
-    let stream = source.stream()?;
-    let codec = stream.parameters().id();
-    let failed =
-        |e: ffmpeg::Error| Error::new(Status::MediaFormat, format_args!("video: no decoder for codec {codec:?}: {e}"));
-    let mut context = ffmpeg::codec::context::Context::from_parameters(stream.parameters()).map_err(failed)?;
-    let threads = options.decode_threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    context.set_threading(threading::Config {
-        kind: threading::Type::Frame,
-        count: threads.unwrap_or(1),
-        ..Default::default()
-    });
-    // SAFETY: public fields of a context that is not open yet, set as FFmpeg's documentation says; `limit` outlives it.
-    unsafe {
-        let raw = context.as_mut_ptr();
-        (*raw).log_level_offset = log::LEVEL_OFFSET;
-        (*raw).opaque = ptr::from_ref(limit).cast_mut().cast();
-        (*raw).get_buffer2 = Some(get_buffer);
-        (*raw).pkt_timebase = stream.time_base().into();
-        if options.strict_decode {
-            (*raw).err_recognition |= STRICT;
+    /// The same for one that begins anywhere. Of H.264 that begins at a recovery point, FFmpeg 5 loses the frames that are
+    /// still to come at the end, since it does not count them as recovered; this has them come out nevertheless.
+    pub(super) fn open_anywhere(opened: &Opened, options: &VideoOptions, threads: usize) -> Result<Decoder> {
+        let mut decoder = Decoder::open(opened, options, threads)?;
+        if opened.stream()?.parameters().id() == ffmpeg::codec::Id::H264 {
+            decoder.unrecovered = true;
+            // SAFETY: a public field that may be set before any packet.
+            unsafe { (*decoder.inner.as_mut_ptr()).flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32 };
         }
+        Ok(decoder)
     }
-    context.decoder().video().map_err(failed)
-}
 
-fn is_again(error: &ffmpeg::Error) -> bool {
-    matches!(error, ffmpeg::Error::Other { errno } if *errno == ffmpeg::error::EAGAIN)
-}
+    /// Decodes a packet and hands every frame that is ready to `take`. Its frame will have `number`, or else the packet's
+    /// own time.
+    pub(super) fn decode(&mut self, packet: &mut Packet, number: Option<i64>, take: &mut Take) -> Result<()> {
+        if packet.is_corrupt() {
+            self.flawed("the container marks a packet as damaged")?;
+        }
+        if number.is_some() {
+            // Decoders hand the time of a packet to its frame and do not look at it.
+            packet.set_pts(number);
+            packet.set_dts(number);
+        }
+        // A decoder that is full asks for its frames to be taken before it takes the packet.
+        loop {
+            match self.inner.send_packet(packet) {
+                Err(e) if is_again(&e) => {
+                    if !self.drain(take)? {
+                        break self.flawed("the decoder neither takes a packet nor gives a frame")?;
+                    }
+                }
+                Err(e) => break self.corrupted(e)?,
+                Ok(()) => break,
+            }
+        }
+        self.drain(take)?;
+        Ok(())
+    }
 
-/// Counts the frames as they come out and keeps those that are wanted.
-struct Keep<'a> {
-    picks: &'a [u64],
-    next: usize,
-    count: u64,
-    corrupt: u64,
-    pixels: Vec<u8>,
-    converter: Converter,
-    preprocessor: &'a mut Preprocessor,
-    options: &'a VideoOptions,
-    limit: &'a Limit,
-}
+    /// Hands the rest of the frames to `take`, and makes the decoder ready for packets from elsewhere.
+    pub(super) fn finish(&mut self, take: &mut Take) -> Result<()> {
+        if let Err(e) = self.inner.send_eof() {
+            self.corrupted(e)?;
+        }
+        self.drain(take)?;
+        self.inner.flush();
+        Ok(())
+    }
 
-impl Keep<'_> {
+    /// Drops what it holds and makes it ready for packets from elsewhere.
+    pub(super) fn forget(&mut self) {
+        self.inner.flush();
+    }
+
     /// Takes every frame that is ready; whether there was any. At the end of the stream, a decoder with errors behind it
     /// still has frames to give, so an error ends nothing unless there is no end of them.
-    fn drain(&mut self, decoder: &mut ffmpeg::decoder::Video, frame: &mut VideoFrame) -> Result<bool> {
-        /// More in a row than decoders give before they give up themselves.
-        const MOST_ERRORS: usize = 1000;
+    fn drain(&mut self, take: &mut Take) -> Result<bool> {
         let mut any = false;
         let mut errors = 0;
         while errors < MOST_ERRORS {
-            match decoder.receive_frame(frame) {
+            match self.inner.receive_frame(&mut self.frame) {
                 Ok(()) => {
                     (any, errors) = (true, 0);
-                    self.frame(frame)?;
+                    // SAFETY: a frame that the decoder filled; public fields, only read.
+                    let flags = unsafe { (*self.frame.as_ptr()).decode_error_flags };
+                    let flawed = flags != 0 || (self.frame.is_corrupt() && !self.unrecovered);
+                    // SAFETY: as above.
+                    let pts = known(unsafe { (*self.frame.as_ptr()).best_effort_timestamp });
+                    let decoded = Decoded { frame: &self.frame, number: self.frame.pts(), pts, flawed };
+                    if take(decoded)? && flawed {
+                        self.flawed("the decoder concealed a damaged frame")?;
+                    }
                 }
                 Err(ffmpeg::Error::Eof) => break,
                 Err(e) if is_again(&e) => break,
@@ -170,51 +178,48 @@ impl Keep<'_> {
     }
 
     fn corrupted(&mut self, error: ffmpeg::Error) -> Result<()> {
-        if self.limit.exceeded.load(Ordering::Relaxed) {
+        let too_large = matches!(error, ffmpeg::Error::Other { errno: ffmpeg::error::ERANGE }) && self.by_dav1d;
+        if self.limit.exceeded.load(Ordering::Relaxed) || too_large {
             return Err(Error::new(
                 Status::Limit,
-                format_args!("video: a frame has more pixels than max_pixels ({})", self.options.max_pixels),
+                format_args!("video: a frame has more pixels than max_pixels ({})", self.limit.max_pixels),
             ));
         }
         match error {
-            ffmpeg::Error::Other { errno: ffmpeg::error::ENOMEM } => Err(out_of_memory()),
+            error if is_out_of_memory(&error) => Err(out_of_memory()),
             error => self.flawed(&error.to_string()),
         }
     }
 
     fn flawed(&mut self, what: &str) -> Result<()> {
         self.corrupt += 1;
-        if self.options.strict_decode {
-            return Err(Error::new(
-                Status::Decode,
-                format_args!("video: the data after frame {} is corrupt: {what}", self.count),
-            ));
+        match self.strict {
+            true => Err(Error::new(Status::Decode, format_args!("video: the data is corrupt: {what}"))),
+            false => Ok(()),
         }
-        Ok(())
     }
+}
 
-    fn frame(&mut self, frame: &VideoFrame) -> Result<()> {
-        // SAFETY: a frame that the decoder filled; public fields, only read.
-        let flawed = unsafe { (*frame.as_ptr()).decode_error_flags } != 0 || frame.is_corrupt();
-        if flawed {
-            self.flawed("the decoder concealed a damaged frame")?;
+unsafe extern "C" fn get_buffer(context: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: i32) -> i32 {
+    // SAFETY: FFmpeg calls this with the context that `open` prepared, whose `opaque` is the limit, and with a frame
+    // whose size is set.
+    unsafe {
+        let limit = &*(*context).opaque.cast::<Limit>();
+        // The size that is shown: what is coded is a little larger.
+        let (width, height) = ((*context).width, (*context).height);
+        let pixels = u64::from(width.unsigned_abs()) * u64::from(height.unsigned_abs());
+        if pixels > limit.max_pixels {
+            limit.exceeded.store(true, Ordering::Relaxed);
+            return -ffi::EINVAL;
         }
-        let wanted = self.picks[self.next..].iter().take_while(|&&pick| pick == self.count).count();
-        if wanted > 0 {
-            self.keep(frame, wanted)?;
-            self.next += wanted;
-        }
-        self.count += 1;
-        Ok(())
+        ffi::avcodec_default_get_buffer2(context, frame, flags)
     }
+}
 
-    fn keep(&mut self, frame: &VideoFrame, times: usize) -> Result<()> {
-        let rgb = self.converter.rgb(frame)?;
-        let size = self.preprocessor.output_len();
-        let squares = &mut self.pixels[self.next * size..][..times * size];
-        let (first, copies) = squares.split_at_mut(size);
-        self.preprocessor.run(&rgb, first)?;
-        copies.chunks_exact_mut(size).for_each(|copy| copy.copy_from_slice(first));
-        Ok(())
-    }
+fn is_again(error: &ffmpeg::Error) -> bool {
+    matches!(error, ffmpeg::Error::Other { errno } if *errno == ffmpeg::error::EAGAIN)
+}
+
+fn known(time: i64) -> Option<i64> {
+    (time != ffi::AV_NOPTS_VALUE).then_some(time)
 }

@@ -1,57 +1,174 @@
-//! From a video file to the sampled frames, preprocessed. The only part that knows FFmpeg.
+//! From a video to the frames that stand for it, preprocessed. The only part that knows FFmpeg.
+//!
+//! One pass over the packets tells which frames the stream shows ([`index`]), [`sample`] picks among them, and [`groups`]
+//! decodes what the picked ones need. Streams whose packets tell too little, and those that turn out otherwise than
+//! their packets told, are decoded from the beginning to the end ([`whole`]).
 
+// The types of FFmpeg's constants change between its versions.
+#![allow(clippy::unnecessary_cast)]
+
+mod approximate;
 mod convert;
 mod decoder;
+mod demux;
+mod fields;
+mod groups;
+mod index;
 mod io;
 mod log;
+mod peek;
 mod sample;
+mod segments;
 mod source;
+mod squares;
+mod whole;
 
-use std::path::Path;
+use ffmpeg_next::util::frame::video::Video as VideoFrame;
 
 use crate::error::{Error, Result, Status};
-use crate::image::Preprocessor;
-use crate::options::VideoOptions;
+use crate::image::{Frame, Preprocessor};
+use crate::options::{Seek, VideoOptions};
+use crate::runtime::Call;
 
-/// The frames that stand for a video.
-#[derive(Debug)]
-pub struct Sampled {
-    /// One square of RGB bytes per frame, one after the other.
-    pub pixels: Vec<u8>,
-    /// How many frames the stream shows.
-    pub total: u64,
-    /// How many packets and frames the decoder called corrupt.
-    pub corrupt: u64,
+pub(crate) use convert::Converter;
+pub use io::Media;
+use sample::Timeline;
+pub(crate) use segments::{segments, Progress};
+pub use source::Source;
+pub(crate) use squares::squares;
+pub use squares::{pictures, Picture};
+
+/// Makes bytes of a wanted frame.
+type Finish<'w> = dyn Fn(&mut Preprocessor, &Frame) -> Result<Vec<u8>> + Sync + 'w;
+
+/// What all parts of one call need to know.
+struct Work<'w> {
+    options: &'w VideoOptions,
+    call: &'w Call,
+    /// Of the squares that the preprocessor makes.
+    side: usize,
+    finish: &'w Finish<'w>,
 }
 
-/// Decodes the video at `path` and keeps the `num_frames` frames that the operator's uniform sampling picks among all
-/// that the stream shows, each as a square of `side` pixels. Shorter videos repeat frames.
-///
-/// # Errors
-/// `MediaIo`, `MediaFormat`, `NoVideo`, `Limit`, `Forbidden`, `Unsupported`; `Decode` with `strict_decode`.
-pub fn sample_path(path: &Path, options: &VideoOptions, side: usize) -> Result<Sampled> {
+impl Work<'_> {
+    fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.options.decode_threads.unwrap_or_else(cores)
+    }
+
+    fn picture(
+        &self,
+        converter: &mut Converter,
+        preprocessor: &mut Preprocessor,
+        frame: &VideoFrame,
+    ) -> Result<Vec<u8>> {
+        (self.finish)(preprocessor, &converter.rgb(frame)?)
+    }
+}
+
+/// Who wants frames.
+trait Sink {
+    /// The numbers of the frames that are wanted of this timeline, ascending; repeats come once.
+    fn plan(&self, timeline: &Timeline) -> Result<Vec<u64>>;
+
+    /// Whether frames that came by one timeline are right by the other.
+    fn agree(&self, one: &Timeline, other: &Timeline) -> bool {
+        let _ = (one, other);
+        true
+    }
+
+    /// Frames of this timeline come next, beginning with the first: what came before was of a wrong one.
+    fn begin(&mut self, timeline: &Timeline) -> Result<()>;
+
+    /// The frame at this position among the wanted, repeats not counted. They come in order.
+    fn take(&mut self, position: usize, picture: Vec<u8>) -> Result<()>;
+}
+
+/// How the frames were found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// How many frames the stream, or the part of it that had to be read, shows.
+    pub total: u64,
+    /// How many packets and frames were called corrupt, of those that were looked at.
+    pub corrupt: u64,
+    /// Why all of the stream was decoded, if it was.
+    pub whole: Option<&'static str>,
+}
+
+/// Finds the frames that `sink` wants and hands them over.
+fn visit<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result<Found> {
     let _quiet = log::Quiet::enter();
-    let mut expected = source::Source::open(path, options)?.expected_frames()?.max(1);
-    // The last wanted frame is the stream's last, so every run finds out the true number of frames. Where the
-    // container was wrong about it, a second run picks by the true one.
+    let opened = source::Opened::new(source, work.options, work.call)?;
+    let name = opened.name.clone();
+    if work.options.seek == Seek::Approximate {
+        return approximate::run(opened, work, sink);
+    }
+    let mut demuxer = demux::Demuxer::new(opened, work.options);
+    let (why, mut timeline) = match demuxer.survey()? {
+        demux::Survey::Unknown(why, timeline) => (why, timeline),
+        demux::Survey::Known(mut index) => match indexed(&mut demuxer, &mut index, work, sink)? {
+            groups::Outcome::Done => {
+                demuxer.check_io()?;
+                return Ok(Found { total: index.order.len() as u64, corrupt: 0, whole: None });
+            }
+            groups::Outcome::Distrusted(why) => (why, index.timeline),
+        },
+    };
+    // The first run tells the true frames. Where they are not what the container said, a second one picks by them.
     for _ in 0..2 {
-        let picks = sample::uniform(expected, options.num_frames);
-        let run = decoder::run(source::Source::open(path, options)?, options, &picks, &mut Preprocessor::new(side))?;
-        if run.total == 0 {
+        let planned = plan(sink, &timeline);
+        if planned.is_some() {
+            sink.begin(&timeline)?;
+        }
+        let numbers = planned.clone().unwrap_or_default();
+        let mut take = |(position, picture)| sink.take(position, picture);
+        let report = whole::run(&mut demuxer, &unique(&numbers), work, &mut take)?;
+        demuxer.check_io()?;
+        if report.timeline.frames.is_empty() {
             return Err(Error::new(
                 Status::MediaFormat,
-                format_args!("video: not one frame of `{}` can be decoded", path.display()),
+                format_args!("video: not one frame of `{name}` can be decoded"),
             ));
         }
-        if run.total == expected {
-            return Ok(run);
+        let found = Found { total: report.timeline.frames.len() as u64, corrupt: report.corrupt, whole: Some(why) };
+        let right = sink.plan(&report.timeline)?;
+        if planned == Some(right) && sink.agree(&timeline, &report.timeline) {
+            return Ok(found);
         }
-        expected = run.total;
+        timeline = report.timeline;
     }
-    Err(Error::new(
-        Status::Decode,
-        format_args!("video: `{}` decodes to another number of frames each time", path.display()),
-    ))
+    Err(Error::new(Status::Decode, format_args!("video: `{name}` decodes to other frames each time")))
+}
+
+fn indexed(
+    demuxer: &mut demux::Demuxer,
+    index: &mut index::Index,
+    work: &Work,
+    sink: &mut dyn Sink,
+) -> Result<groups::Outcome> {
+    if let groups::Outcome::Distrusted(why) = groups::settle_head(demuxer, index, work)? {
+        return Ok(groups::Outcome::Distrusted(why));
+    }
+    if index.order.is_empty() {
+        return Ok(groups::Outcome::Distrusted("its packets show no frame"));
+    }
+    let numbers = unique(&sink.plan(&index.timeline)?);
+    sink.begin(&index.timeline)?;
+    groups::run(demuxer, index, &numbers, work, &mut |(position, picture)| sink.take(position, picture))
+}
+
+/// What the sink wants of a timeline that may be wrong: nothing, where it makes no sense.
+fn plan(sink: &dyn Sink, timeline: &Timeline) -> Option<Vec<u64>> {
+    match timeline.frames.is_empty() {
+        true => None,
+        false => sink.plan(timeline).ok(),
+    }
+}
+
+fn unique(numbers: &[u64]) -> Vec<u64> {
+    let mut numbers = numbers.to_vec();
+    numbers.dedup();
+    numbers
 }
 
 /// FFmpeg's version as it runs.

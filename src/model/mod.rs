@@ -1,5 +1,9 @@
 //! The model: what it can do, in the order in which it does it.
 
+mod many;
+
+pub use many::Segments;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,9 +13,9 @@ use crate::clip::{Clip, LoadOptions};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, VideoOptions};
-use crate::runtime::{Level, Log, Worker};
+use crate::runtime::{Call, Level, Log, Worker};
 use crate::text::Tokenizer;
-use crate::video;
+use crate::video::{self, Converter, Found, Source};
 use crate::weights::{Arch, Checkpoint};
 
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
@@ -128,8 +132,8 @@ impl Model {
     ///
     /// # Errors
     /// `Modality` on a model without text tower; `TextTooLong` with `strict_text`.
-    pub fn embed_text(&self, texts: &[&str]) -> Result<Array2<f32>> {
-        let vectors = self.raw_texts(texts)?;
+    pub fn embed_text(&self, texts: &[&str], call: &Call) -> Result<Array2<f32>> {
+        let vectors = self.raw_texts(texts, call)?;
         self.finished(vectors)
     }
 
@@ -137,11 +141,11 @@ impl Model {
     ///
     /// # Errors
     /// `Modality` on a model without vision tower.
-    pub fn embed_images(&self, frames: &[Frame]) -> Result<Array2<f32>> {
+    pub fn embed_images(&self, frames: &[Frame], call: &Call) -> Result<Array2<f32>> {
         let mut vectors = Array2::zeros((0, self.dim()));
         for batch in frames.chunks(self.info.max_batch) {
-            let pixels = self.preprocess(batch)?;
-            let rows = self.worker.run(move |clip| clip.images(&pixels))?;
+            let pixels = self.preprocess(batch, call)?;
+            let rows = self.worker.run(call, move |clip| clip.images(&pixels))?;
             vectors.append(Axis(0), rows.view()).map_err(Error::internal)?;
         }
         self.finished(vectors)
@@ -152,27 +156,48 @@ impl Model {
     /// # Errors
     /// `Modality` on a model without vision tower, or whose head gives no vector; `InvalidArgument` without frames or with
     /// more than [`VideoOptions::MAX_FRAMES`]; `Limit` with more than the head has positions for.
-    pub fn embed_frames(&self, frames: &[Frame]) -> Result<Array1<f32>> {
+    pub fn embed_frames(&self, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
-        let pixels = self.preprocess_clip(frames)?;
-        self.embed_pixels(pixels)
+        let pixels = self.preprocess_clip(frames, call)?;
+        self.embed_pixels(pixels, call)
     }
 
-    /// One vector for the video file at `path`.
+    /// One vector for a video.
     ///
     /// # Errors
-    /// `Modality` on a model without vision tower, or whose head gives no vector; those of reading and decoding a file:
-    /// `MediaIo`, `MediaFormat`, `NoVideo`, `Decode`, `Limit`, `Forbidden`.
-    pub fn embed_video_path(&self, path: &Path, options: &VideoOptions) -> Result<Array1<f32>> {
+    /// `Modality` on a model without vision tower, or whose head gives no vector; those of reading and decoding:
+    /// `MediaIo`, `MediaFormat`, `NoVideo`, `Decode`, `Limit`, `Forbidden`, `Unsupported`; `InvalidArgument` for a part
+    /// that the video does not have.
+    pub fn embed_video(&self, source: Source, options: &VideoOptions, call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
-        let sampled = video::sample_path(path, options, self.resolution()?)?;
-        if sampled.corrupt > 0 {
+        let name = match &source {
+            Source::Path(path) => path.display().to_string(),
+            _ => "video".into(),
+        };
+        let sampled = video::squares(source, options, call, self.resolution()?)?;
+        self.tell(&name, &sampled.found);
+        self.embed_pixels(sampled.pixels, call)
+    }
+
+    /// One vector for the video file at `path`, which may be a URL where the options allow it.
+    ///
+    /// # Errors
+    /// As [`Model::embed_video`].
+    pub fn embed_video_path(&self, path: &Path, options: &VideoOptions, call: &Call) -> Result<Array1<f32>> {
+        self.embed_video(Source::Path(path), options, call)
+    }
+
+    /// Notes what was unusual about a video.
+    fn tell(&self, name: &str, found: &Found) {
+        if found.corrupt > 0 {
             self.log.say(
                 Level::Warn,
-                format_args!("{}: {} corrupt places among {} frames", path.display(), sampled.corrupt, sampled.total),
+                format_args!("{name}: {} corrupt places among {} frames", found.corrupt, found.total),
             );
         }
-        self.embed_pixels(sampled.pixels)
+        if let Some(why) = found.whole {
+            self.log.say(Level::Debug, format_args!("{name}: decoded from beginning to end, since {why}"));
+        }
     }
 
     /// How well each text goes with the video that these frames make, by the model's head: for tightTransf what its
@@ -180,10 +205,10 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::embed_text`] and [`Model::embed_frames`]; `Unsupported` if the checkpoint has no temperature.
-    pub fn score(&self, texts: &[&str], frames: &[Frame]) -> Result<Array1<f32>> {
-        let texts = self.raw_texts(texts)?;
-        let pixels = self.preprocess_clip(frames)?;
-        let scores = self.worker.run(move |clip| clip.scores(&texts, &pixels))?;
+    pub fn score(&self, texts: &[&str], frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+        let texts = self.raw_texts(texts, call)?;
+        let pixels = self.preprocess_clip(frames, call)?;
+        let scores = self.worker.run(call, move |clip| clip.scores(&texts, &pixels))?;
         match scores.iter().all(|score| score.is_finite()) {
             true => Ok(scores.column(0).to_owned()),
             false => Err(Error::new(Status::Backend, "the model computed a score that is not finite")),
@@ -200,7 +225,7 @@ impl Model {
         }
     }
 
-    fn raw_texts(&self, texts: &[&str]) -> Result<Array2<f32>> {
+    fn raw_texts(&self, texts: &[&str], call: &Call) -> Result<Array2<f32>> {
         let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| self.info.arch.text.is_some()) else {
             return Err(Error::new(Status::Modality, "the model was loaded for video only; it cannot embed text"));
         };
@@ -213,30 +238,35 @@ impl Model {
                     .map_err(|e| Error::new(e.status(), format_args!("texts[{i}]: {e}")))
             })
             .collect::<Result<Vec<_>>>()?;
-        self.worker.run(move |clip| clip.texts(&ids))
+        self.worker.run(call, move |clip| clip.texts(&ids))
     }
 
-    fn embed_pixels(&self, pixels: Vec<u8>) -> Result<Array1<f32>> {
-        let vector = self.worker.run(move |clip| clip.video(&pixels))?;
+    fn embed_pixels(&self, pixels: Vec<u8>, call: &Call) -> Result<Array1<f32>> {
+        let vector = self.worker.run(call, move |clip| clip.video(&pixels))?;
         Ok(self.finished(vector)?.row(0).to_owned())
     }
 
-    fn preprocess_clip(&self, frames: &[Frame]) -> Result<Vec<u8>> {
+    fn preprocess_clip(&self, frames: &[Frame], call: &Call) -> Result<Vec<u8>> {
         match frames.len() {
             0 => Err(Error::invalid("there are no frames")),
             n if n > VideoOptions::MAX_FRAMES => Err(Error::invalid(format_args!(
                 "{n} frames are more than a video may have here ({})",
                 VideoOptions::MAX_FRAMES
             ))),
-            _ => self.preprocess(frames),
+            _ => self.preprocess(frames, call),
         }
     }
 
-    fn preprocess(&self, frames: &[Frame]) -> Result<Vec<u8>> {
+    fn preprocess(&self, frames: &[Frame], call: &Call) -> Result<Vec<u8>> {
+        let mut converter = Converter::for_frames();
         let mut preprocessor = Preprocessor::new(self.resolution()?);
         let mut pixels = preprocessor.room(frames.len())?;
         for (frame, out) in frames.iter().zip(pixels.chunks_exact_mut(preprocessor.output_len())) {
-            preprocessor.run(frame, out)?;
+            call.check()?;
+            match frame.is_yuv() {
+                true => preprocessor.run(&converter.yuv(frame)?, out)?,
+                false => preprocessor.run(frame, out)?,
+            }
         }
         Ok(pixels)
     }

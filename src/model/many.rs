@@ -1,0 +1,129 @@
+//! Many vectors in one call: of many videos, or of the windows of a long one.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{bounded, Sender};
+use ndarray::{Array1, Array2};
+
+use super::Model;
+use crate::error::{Error, Result, Status};
+use crate::options::VideoOptions;
+use crate::runtime::{guarded, Call, Cancel, Level};
+use crate::video::{self, Progress, Source};
+
+/// The vectors of a video's windows.
+#[derive(Clone, Debug)]
+pub struct Segments {
+    /// One row per window, in the order of time.
+    pub vectors: Array2<f32>,
+    /// When each window begins and ends, in microseconds from the first frame.
+    pub times_us: Vec<(i64, i64)>,
+}
+
+impl Model {
+    /// One vector for each of many video files, or what was wrong with it. Several files are decoded at once while the
+    /// model works on others; `progress` is told, on the calling thread, how many are done, and ends the call by `false`.
+    ///
+    /// # Errors
+    /// `Cancelled` and `Timeout`; what is wrong with the model rather than with a file.
+    pub fn embed_video_paths(
+        &self,
+        paths: &[&Path],
+        options: &VideoOptions,
+        call: &Call,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<Vec<Result<Array1<f32>>>> {
+        self.gives_vectors()?;
+        let side = self.resolution()?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = options.decode_threads.unwrap_or_else(cores);
+        let decoders = threads.min(paths.len()).max(1);
+        let alone = VideoOptions { decode_threads: Some((threads / decoders).max(1)), ..options.clone() };
+        // The token ends the decoders when this call ends, for whatever reason.
+        let stop = Cancel::new();
+        let within = call.also(&stop);
+        let next = AtomicUsize::new(0);
+        let (done, decoded) = bounded(decoders);
+        let decode = |done: Sender<_>| loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(i) else { return };
+            let sampled = guarded(|| video::squares(Source::Path(path), &alone, &within, side));
+            if done.send((i, sampled)).is_err() {
+                return;
+            }
+        };
+        let mut rows: Vec<Option<Result<Array1<f32>>>> = paths.iter().map(|_| None).collect();
+        std::thread::scope(|scope| {
+            let outcome = (|| {
+                for i in 0..decoders {
+                    let (decode, done) = (&decode, done.clone());
+                    std::thread::Builder::new()
+                        .name(format!("c4c-video-{i}"))
+                        .spawn_scoped(scope, move || decode(done))
+                        .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start a thread: {e}")))?;
+                }
+                drop(done);
+                for finished in 1..=paths.len() {
+                    let gone = || Error::internal("the decoding threads have ended");
+                    let (i, sampled) = call.wait(&decoded)?.ok_or_else(gone)?;
+                    // The limits are the call's, whoever noticed them first.
+                    call.check()?;
+                    let row = sampled.and_then(|sampled| {
+                        self.tell(&paths[i].display().to_string(), &sampled.found);
+                        self.embed_pixels(sampled.pixels, call)
+                    });
+                    call.check()?;
+                    if let Err(e) = &row {
+                        self.log.say(Level::Warn, format_args!("{}: {e}", paths[i].display()));
+                    }
+                    rows[i] = Some(row);
+                    if !progress(finished) {
+                        return Err(Error::new(Status::Cancelled, "the progress callback ended the call"));
+                    }
+                }
+                Ok(())
+            })();
+            stop.fire();
+            drop(decoded);
+            outcome
+        })?;
+        rows.into_iter().map(|row| row.ok_or_else(|| Error::internal("a video was lost"))).collect()
+    }
+
+    /// One vector for every window of `window_us` at each `step_us` of a video, from one decode: with exact seeking the
+    /// same vectors as of these parts alone. The last window is the first to reach the end, and may be shorter.
+    ///
+    /// # Errors
+    /// As [`Model::embed_video`]; `InvalidArgument` unless window and step are positive.
+    pub fn embed_segments(
+        &self,
+        source: Source,
+        options: &VideoOptions,
+        (window_us, step_us): (i64, i64),
+        call: &Call,
+    ) -> Result<Segments> {
+        self.gives_vectors()?;
+        if window_us <= 0 || step_us <= 0 {
+            return Err(Error::invalid("window_us and step_us must be positive"));
+        }
+        let mut segments = Segments { vectors: Array2::zeros((0, self.dim())), times_us: Vec::new() };
+        let mut each = |progress| -> Result<()> {
+            match progress {
+                Progress::Begin => {
+                    segments.vectors = Array2::zeros((0, self.dim()));
+                    segments.times_us.clear();
+                }
+                Progress::Window(window) => {
+                    let vector = self.embed_pixels(window.pixels, call)?;
+                    segments.vectors.push_row(vector.view()).map_err(Error::internal)?;
+                    segments.times_us.push((window.start_us, window.end_us));
+                }
+            }
+            Ok(())
+        };
+        let found = video::segments(source, options, call, self.resolution()?, (window_us, step_us), &mut each)?;
+        self.tell("video", &found);
+        Ok(segments)
+    }
+}
