@@ -9,7 +9,7 @@
  *    means its default. In an array the stride is the first element's struct_size. A larger struct
  *    than this version knows is taken as long as the part that it does not know is zero.
  *  - Strings are NUL-terminated UTF-8. Output goes to the caller's memory, whose room is given in
- *    elements. The library owns a c4c_model and nothing else that it hands out.
+ *    elements. Of what it hands out, the library owns c4c_model, c4c_cancel and c4c_segments.
  *  - const c4c_model * means that any number of threads may call this at once.
  *  - The library is a guest in the process: it never exits, installs no signal handler, writes
  *    nothing to stdout or stderr, and changes neither the environment nor FFmpeg's log level.
@@ -31,6 +31,12 @@
  * (`libc4c.so.0`); `c4c_abi_version` says which one is loaded.
  */
 #define C4C_ABI_VERSION 0
+
+/**
+ * What `c4c_io.seek` gets as `whence` when it is asked for the size in bytes: it returns that, or a negative number if it is
+ * not known, and stays where it is.
+ */
+#define C4C_SEEK_SIZE 65536
 
 /**
  * The values of `c4c_status`. Numbers are never reused; treat an unknown negative one as an error.
@@ -121,7 +127,7 @@ enum c4c_status_code
    */
   C4C_E_LIMIT = -64,
   /**
-   * A URL, or a file that wants other files opened.
+   * A URL without `C4C_ALLOW_NETWORK` or of a kind that is never opened, or a file that wants others opened.
    */
   C4C_E_FORBIDDEN = -65,
   /**
@@ -307,11 +313,11 @@ enum c4c_pixel_format
    */
   C4C_PIXEL_GRAY8 = 5,
   /**
-   * Not served yet.
+   * planes 0, 1, 2: Y, U and V; U and V have half as many columns and rows, rounded up.
    */
   C4C_PIXEL_I420 = 6,
   /**
-   * Not served yet.
+   * plane 0: Y; plane 1: U and V in turns, half as many pairs and rows, rounded up.
    */
   C4C_PIXEL_NV12 = 7,
 };
@@ -390,11 +396,12 @@ enum c4c_sampling
    */
   C4C_SAMPLING_UNIFORM = 0,
   /**
-   * Not served yet.
+   * The key frames, by the container's word: all of them, or `num_frames` taken from them evenly.
    */
   C4C_SAMPLING_KEYFRAMES = 1,
   /**
-   * Not served yet.
+   * The frames on the screen at 0, 1/fps, 2/fps ... seconds from `start_us`: all of them, or `num_frames` taken from them
+   * evenly, as CLIP4Clip's own reader does with 1 frame per second. A frame comes once.
    */
   C4C_SAMPLING_FPS = 2,
 };
@@ -415,11 +422,13 @@ enum c4c_seek
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * The very frames that a full decode would pick.
+   * The very frames that a full decode would pick. Every packet is read once to find out which frames there are.
    */
   C4C_SEEK_EXACT = 0,
   /**
-   * Not served yet.
+   * By the duration and the frame rate that the container states, and with its own index where it has one: for remote and
+   * huge files, of which only what is needed is read. Off by as much as the container is wrong; where it promises more
+   * than there is, the last frame stands for the rest. C4C_E_LIMIT where no duration is stated and `end_us` is 0.
    */
   C4C_SEEK_APPROXIMATE = 1,
 };
@@ -440,11 +449,13 @@ enum c4c_color
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * By the matrix and range that the stream is tagged with; BT.601 limited where it is not.
+   * By the matrix and range that the stream is tagged with; BT.601 limited where it is not. PQ and HLG are not tone-mapped:
+   * their values are taken as they are.
    */
   C4C_COLOR_TAGGED = 0,
   /**
-   * Not served yet.
+   * As PyAV did in the operator's day: BT.601 whatever the tags say, and limited range unless the decoder's pixel format is
+   * itself one of full range (yuvj420p and its like).
    */
   C4C_COLOR_OPERATOR = 1,
 };
@@ -490,15 +501,17 @@ enum c4c_video_flag
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * Not served yet: rotation metadata is ignored, as the operator does.
+   * Turn and mirror pictures as the file asks players to. Otherwise that is ignored, as the operator does.
    */
   C4C_APPLY_ROTATION = 1,
   /**
-   * Not served yet: only local files are opened.
+   * Open http, https and rtsp URLs, and playlists that these lead to. Nothing local is ever opened on their behalf. A
+   * server that is silent for 30 seconds is given up, whatever the call's deadline.
    */
   C4C_ALLOW_NETWORK = 2,
   /**
-   * A corrupt packet or frame is an error; otherwise what the decoder conceals is used.
+   * A corrupt packet or frame among those that the wanted frames need is an error; otherwise what the decoder conceals is
+   * used, and what it drops is not counted.
    */
   C4C_STRICT_DECODE = 4,
 };
@@ -536,7 +549,7 @@ typedef uint32_t c4c_log_level;
 #endif // __cplusplus
 
 /**
- * A token that cancels calls. Not served yet.
+ * A token that cancels calls. Made by c4c_cancel_new, released by c4c_cancel_free.
  */
 typedef struct c4c_cancel c4c_cancel;
 
@@ -544,6 +557,11 @@ typedef struct c4c_cancel c4c_cancel;
  * A loaded model. Made by c4c_create, released by c4c_free.
  */
 typedef struct c4c_model c4c_model;
+
+/**
+ * The vectors of a video's windows. Made by c4c_embed_segments, released by c4c_segments_free.
+ */
+typedef struct c4c_segments c4c_segments;
 
 /**
  * What a call came to: `C4C_OK` or one of the negative numbers of `c4c_status_code`.
@@ -649,7 +667,7 @@ typedef struct c4c_error {
    */
   c4c_status status;
   /**
-   * NUL-terminated UTF-8, cut where it does not fit; empty on success.
+   * NUL-terminated UTF-8, cut where it does not fit; empty on success, but for calls that say otherwise.
    */
   char message[504];
 } c4c_error;
@@ -757,11 +775,11 @@ typedef struct c4c_call {
    */
   uint32_t reserved;
   /**
-   * Microseconds from the call on. Not served yet: 0.
+   * Microseconds from the call on, then `C4C_E_TIMEOUT`. 0: no limit.
    */
   int64_t timeout_us;
   /**
-   * Not served yet: NULL.
+   * Ends the call with `C4C_E_CANCELLED` when fired. NULL: nothing does.
    */
   const struct c4c_cancel *cancel;
 } c4c_call;
@@ -803,7 +821,7 @@ typedef struct c4c_frame {
    */
   uint32_t color_range;
   /**
-   * Clockwise degrees to show it upright: 0. 90, 180 and 270 are not served yet.
+   * Clockwise degrees to show it upright: 0, 90, 180 or 270.
    */
   uint32_t rotation;
   /**
@@ -821,7 +839,7 @@ typedef struct c4c_video_options {
    */
   uint32_t struct_size;
   /**
-   * Frames that make the embedding, at most 4096. 0: 12.
+   * Frames that make the embedding, at most 4096; KEYFRAMES and FPS may find fewer. 0: 12.
    */
   uint32_t num_frames;
   /**
@@ -837,11 +855,12 @@ typedef struct c4c_video_options {
    */
   double fps;
   /**
-   * Not served yet: 0.
+   * Only frames that are shown from here on, in microseconds from the first frame.
    */
   int64_t start_us;
   /**
-   * Not served yet: 0.
+   * Only frames that are shown before this. 0: to the end. Where no frame begins between the two, the one that is on the
+   * screen at `start_us`.
    */
   int64_t end_us;
   /**
@@ -849,11 +868,11 @@ typedef struct c4c_video_options {
    */
   uint32_t color;
   /**
-   * `C4C_STRICT_DECODE`
+   * `C4C_APPLY_ROTATION`, `C4C_ALLOW_NETWORK`, `C4C_STRICT_DECODE`
    */
   uint32_t flags;
   /**
-   * Threads of the decoder, at most 256. 0: one per core that the process may use.
+   * Threads that decode, at most 256. 0: one per core that the process may use.
    */
   uint32_t decode_threads;
   /**
@@ -865,6 +884,39 @@ typedef struct c4c_video_options {
    */
   uint64_t max_pixels;
 } c4c_video_options;
+
+/**
+ * Where the bytes of a video come from, for c4c_embed_video_io. The functions are called by the thread that made the call,
+ * one at a time.
+ */
+typedef struct c4c_io {
+  /**
+   * `sizeof(c4c_io)`
+   */
+  uint32_t struct_size;
+  /**
+   * 0
+   */
+  uint32_t reserved;
+  /**
+   * Handed to the functions.
+   */
+  void *user_data;
+  /**
+   * Fills `buffer` with up to `size` bytes and returns how many; 0 at the end, negative on error. Required.
+   */
+  int64_t (*read)(void *user_data, uint8_t *buffer, size_t size);
+  /**
+   * Goes to `offset` from the beginning, from here or from the end (`whence`: SEEK_SET, SEEK_CUR, SEEK_END of stdio.h) and
+   * returns the new place, or with C4C_SEEK_SIZE the size; negative on error. NULL: the bytes come once, in order.
+   */
+  int64_t (*seek)(void *user_data, int64_t offset, int32_t whence);
+} c4c_io;
+
+/**
+ * Told how many of `total` things are done, on the thread that called. Non-zero ends the call with `C4C_E_CANCELLED`.
+ */
+typedef int32_t (*c4c_progress_fn)(void *user_data, size_t done, size_t total);
 
 #ifdef __cplusplus
 extern "C" {
@@ -930,7 +982,7 @@ c4c_status c4c_get_info(const struct c4c_model *model,
  * @param out_len  floats that `out` has room for
  * @param err      filled on failure; may be NULL
  * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY on a model without text tower;
- *         C4C_E_TEXT_TOO_LONG with C4C_STRICT_TEXT
+ *         C4C_E_TEXT_TOO_LONG with C4C_STRICT_TEXT; C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
  *
  * Thread-safety: any number of threads may call this on one model.
  */
@@ -954,7 +1006,7 @@ c4c_status c4c_embed_text(const struct c4c_model *model,
  * @param out_len   floats that `out` has room for
  * @param err       filled on failure; may be NULL
  * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
- *         C4C_E_MODALITY on a model without vision tower
+ *         C4C_E_MODALITY on a model without vision tower; C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
  *
  * Thread-safety: any number of threads may call this on one model.
  */
@@ -991,35 +1043,6 @@ c4c_status c4c_embed_images(const struct c4c_model *model,
                             struct c4c_error *err);
 
 /**
- * Embeds a video file.
- *
- * @param model    not NULL
- * @param path     a local file, UTF-8; never opened as a URL
- * @param video    how to sample and decode it, or NULL for 12 frames as the operator takes them
- * @param call     limits of the call, or NULL
- * @param out      receives `c4c_dim(model)` floats of unit length; untouched on error
- * @param out_len  floats that `out` has room for
- * @param err      filled on failure; may be NULL
- * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
- *         C4C_E_MODALITY on a model without vision tower; C4C_E_MEDIA_IO, C4C_E_MEDIA_FORMAT, C4C_E_NO_VIDEO,
- *         C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE
- *
- * The first such call in a process gives FFmpeg a log callback, which drops the messages about this library's own work
- * and hands all others to av_log_default_callback. A host with a callback of its own sets it after that call.
- *
- * Thread-safety: any number of threads may call this on one model. The file is decoded on the calling thread and its
- * decoder's.
- */
-C4C_API
-c4c_status c4c_embed_video_path(const struct c4c_model *model,
-                                const char *path,
-                                const struct c4c_video_options *video,
-                                const struct c4c_call *call,
-                                float *out,
-                                size_t out_len,
-                                struct c4c_error *err);
-
-/**
  * How well each text goes with one video given as frames, by the model's head. For meanP, seqTransf and seqLSTM that is
  * the cosine of their vectors times `exp(logit_scale)`; for tightTransf it is what its transformer over the text and the
  * frames gives, and this call is the only one that can tell.
@@ -1048,6 +1071,217 @@ c4c_status c4c_score(const struct c4c_model *model,
                      float *out,
                      size_t out_len,
                      struct c4c_error *err);
+
+/**
+ * Embeds a video file.
+ *
+ * @param model    not NULL
+ * @param path     a local file, UTF-8. With C4C_ALLOW_NETWORK also an http, https or rtsp URL
+ * @param video    how to sample and decode it, or NULL for 12 frames as the operator takes them
+ * @param call     limits of the call, or NULL. They reach every wait for the network
+ * @param out      receives `c4c_dim(model)` floats of unit length; untouched on error
+ * @param out_len  floats that `out` has room for
+ * @param err      filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT, also for a `start_us` behind the video's end; C4C_E_BUFFER_TOO_SMALL;
+ *         C4C_E_UNSUPPORTED; C4C_E_MODALITY on a model without vision tower; C4C_E_MEDIA_IO, C4C_E_MEDIA_FORMAT,
+ *         C4C_E_NO_VIDEO, C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE; C4C_E_CANCELLED,
+ *         C4C_E_TIMEOUT
+ *
+ * The first such call in a process gives FFmpeg a log callback, which drops the messages about this library's own work
+ * (and, while it decodes on several threads, those that do not tell whose they are) and hands all others to
+ * av_log_default_callback. A host with a callback of its own sets it after that call.
+ *
+ * Thread-safety: any number of threads may call this on one model. The file is read on the calling thread and decoded on
+ * threads that end with the call.
+ */
+C4C_API
+c4c_status c4c_embed_video_path(const struct c4c_model *model,
+                                const char *path,
+                                const struct c4c_video_options *video,
+                                const struct c4c_call *call,
+                                float *out,
+                                size_t out_len,
+                                struct c4c_error *err);
+
+/**
+ * Embeds a video file that is in memory as a whole.
+ *
+ * @param model    not NULL
+ * @param data     the file's bytes; borrowed for the call
+ * @param size     at least 1
+ * @param video    as c4c_embed_video_path
+ * @param call     limits of the call, or NULL
+ * @param out      receives `c4c_dim(model)` floats of unit length; untouched on error
+ * @param out_len  floats that `out` has room for
+ * @param err      filled on failure; may be NULL
+ * @return as c4c_embed_video_path
+ *
+ * Thread-safety: any number of threads may call this on one model.
+ */
+C4C_API
+c4c_status c4c_embed_video_memory(const struct c4c_model *model,
+                                  const void *data,
+                                  size_t size,
+                                  const struct c4c_video_options *video,
+                                  const struct c4c_call *call,
+                                  float *out,
+                                  size_t out_len,
+                                  struct c4c_error *err);
+
+/**
+ * Embeds a video that the host reads.
+ *
+ * A source without `seek` is read once, and its packets are kept in memory: at most 256 MiB, else C4C_E_LIMIT. An MP4 file
+ * whose index is at its end cannot be read so.
+ *
+ * @param model    not NULL
+ * @param io       not NULL; where the bytes come from
+ * @param video    as c4c_embed_video_path
+ * @param call     limits of the call, or NULL. They are looked at between two calls of `read`
+ * @param out      receives `c4c_dim(model)` floats of unit length; untouched on error
+ * @param out_len  floats that `out` has room for
+ * @param err      filled on failure; may be NULL
+ * @return as c4c_embed_video_path; C4C_E_MEDIA_IO when `read` failed
+ *
+ * Thread-safety: any number of threads may call this on one model. The functions of `io` are called on the calling thread.
+ */
+C4C_API
+c4c_status c4c_embed_video_io(const struct c4c_model *model,
+                              const struct c4c_io *io,
+                              const struct c4c_video_options *video,
+                              const struct c4c_call *call,
+                              float *out,
+                              size_t out_len,
+                              struct c4c_error *err);
+
+/**
+ * Embeds many video files: several are decoded at once, while the model works on others.
+ *
+ * A file that cannot be embedded costs its own row only, which stays untouched; `statuses` tells which and why, and the
+ * message in `err` what was wrong with the first of them although the call as such succeeds.
+ *
+ * @param model               not NULL
+ * @param paths               `n_paths` files as c4c_embed_video_path takes them
+ * @param n_paths             at least 1
+ * @param video               as c4c_embed_video_path, for all of them
+ * @param call                limits of the call as a whole, or NULL
+ * @param progress            told after each file how many are done, on the calling thread; may be NULL
+ * @param progress_user_data  handed to `progress`
+ * @param out                 receives `n_paths` rows of `c4c_dim(model)` floats; untouched on error
+ * @param out_len             floats that `out` has room for
+ * @param statuses            receives `n_paths` results; untouched on error. NULL: the first file that fails is an error of
+ *                            the call
+ * @param err                 filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY; C4C_E_CANCELLED, also when `progress`
+ *         returned non-zero; C4C_E_TIMEOUT; a file's status where `statuses` is NULL
+ *
+ * Thread-safety: any number of threads may call this on one model.
+ */
+C4C_API
+c4c_status c4c_embed_video_paths(const struct c4c_model *model,
+                                 const char *const *paths,
+                                 size_t n_paths,
+                                 const struct c4c_video_options *video,
+                                 const struct c4c_call *call,
+                                 c4c_progress_fn progress,
+                                 void *progress_user_data,
+                                 float *out,
+                                 size_t out_len,
+                                 c4c_status *statuses,
+                                 struct c4c_error *err);
+
+/**
+ * Embeds every window of a long video from one decode: windows of `window_us` at 0, `step_us`, 2 `step_us` … up to the
+ * first that reaches the end, which may be shorter. With C4C_SEEK_EXACT each vector is that of c4c_embed_video_path with the
+ * window's `start_us` and `end_us`.
+ *
+ * @param model         not NULL
+ * @param path          as c4c_embed_video_path
+ * @param video         as c4c_embed_video_path; `num_frames` are taken of every window, and `start_us` and `end_us` bound all
+ *                      of them. NULL: 12 frames each
+ * @param window_us     at least 1
+ * @param step_us       at least 1
+ * @param call          limits of the call, or NULL
+ * @param out_segments  receives the result, for c4c_segments_free; untouched on error
+ * @param err           filled on failure; may be NULL
+ * @return as c4c_embed_video_path; C4C_E_LIMIT also for more than 2,000,000 frames of all windows together, and where so many
+ *         windows overlap that their frames, before the model has seen them, take more than 192 MiB
+ *
+ * Thread-safety: any number of threads may call this on one model.
+ */
+C4C_API
+c4c_status c4c_embed_segments(const struct c4c_model *model,
+                              const char *path,
+                              const struct c4c_video_options *video,
+                              int64_t window_us,
+                              int64_t step_us,
+                              const struct c4c_call *call,
+                              struct c4c_segments **out_segments,
+                              struct c4c_error *err);
+
+/**
+ * How many segments there are; 0 for NULL.
+ *
+ * Thread-safety: any number of threads may call this on one value.
+ */
+C4C_API size_t c4c_segments_count(const struct c4c_segments *s);
+
+/**
+ * The vectors: one row of `c4c_dim` floats for each segment. They live until c4c_segments_free; NULL for NULL.
+ *
+ * Thread-safety: any number of threads may call this on one value.
+ */
+C4C_API
+const float *c4c_segments_data(const struct c4c_segments *s);
+
+/**
+ * When a segment begins and ends.
+ *
+ * @param s         not NULL
+ * @param i         below c4c_segments_count
+ * @param start_us  receives microseconds from the first frame; may be NULL
+ * @param end_us    likewise
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT
+ *
+ * Thread-safety: any number of threads may call this on one value.
+ */
+C4C_API
+c4c_status c4c_segments_time(const struct c4c_segments *s,
+                             size_t i,
+                             int64_t *start_us,
+                             int64_t *end_us);
+
+/**
+ * Releases segments. NULL is fine.
+ *
+ * Thread-safety: nobody else may use the value from now on.
+ */
+C4C_API void c4c_segments_free(struct c4c_segments *s);
+
+/**
+ * A new token, for `c4c_call.cancel`. One token may be given to any number of calls.
+ *
+ * Thread-safety: any thread may call this.
+ */
+C4C_API struct c4c_cancel *c4c_cancel_new(void);
+
+/**
+ * Ends the calls that were given this token, and all that will be, with `C4C_E_CANCELLED`. A call notices within a
+ * packet's decoding, a picture's preprocessing, or at once where it waits for the model or the network; a forward pass
+ * that has begun is finished, but nobody waits for it. NULL does nothing.
+ *
+ * Thread-safety: any thread may call this, also while others use the token. Not async-signal-safe.
+ */
+C4C_API
+void c4c_cancel_fire(struct c4c_cancel *c);
+
+/**
+ * Releases a token. Calls that were given it go on, and can no longer be cancelled. NULL is fine.
+ *
+ * Thread-safety: nobody else may use the token from now on; calls that run with it are fine.
+ */
+C4C_API
+void c4c_cancel_free(struct c4c_cancel *c);
 
 /**
  * The name of a status, such as "C4C_E_WEIGHTS_IO"; "unknown status" for a number that has none. The string is constant.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::checkpoint::{Writer, TINY};
-use support::media::test_video;
+use support::media::{ffmpeg, test_video};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -149,6 +149,20 @@ fn wrong_calls_are_errors() {
     std::fs::write(&text, "neither a checkpoint nor a video\n").unwrap();
     let program = programs.compile("tests/c/faults.c", &[]);
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video(), &text]), "");
+}
+
+#[test]
+fn every_way_to_embed_a_video() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/calls.c", &[]);
+    let mp4 = programs.video();
+    // The same packets in containers that can be read without going back.
+    let [mkv, ts] = ["video.mkv", "video.ts"].map(|name| {
+        let path = programs.path(name);
+        ffmpeg(&["-i", mp4.to_str().unwrap(), "-c", "copy", path.to_str().unwrap()]);
+        path
+    });
+    assert_eq!(silent(&program, &[&programs.weights(), &mp4, &mkv, &ts]), "");
 }
 
 #[test]

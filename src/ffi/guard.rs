@@ -13,6 +13,11 @@ const OK: c4c_status = c4c_status_code::C4C_OK as c4c_status;
 
 /// Runs a call's body. `err` is NULL or the caller's struct, as the header demands.
 pub(super) fn guard(err: *mut c4c_error, body: impl FnOnce() -> Result<()>) -> c4c_status {
+    guard_with(err, || body().map(|()| None))
+}
+
+/// The same for a body that may have something to say although it succeeds.
+pub(super) fn guard_with(err: *mut c4c_error, body: impl FnOnce() -> Result<Option<String>>) -> c4c_status {
     if !err.is_null() {
         if let Err(error) = guarded(|| read::check_size(err.cast_const(), "err")) {
             // There is no trusting the rest of the struct, so no message either.
@@ -22,7 +27,7 @@ pub(super) fn guard(err: *mut c4c_error, body: impl FnOnce() -> Result<()>) -> c
     let result = guarded(body);
     if !err.is_null() {
         let filled = match &result {
-            Ok(()) => message(OK, ""),
+            Ok(note) => message(OK, note.as_deref().unwrap_or_default()),
             Err(error) => message(error.status().code(), error.message()),
         };
         read::write_struct(err, filled);

@@ -7,15 +7,21 @@
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod about;
+mod call;
 mod embed;
 mod guard;
 mod model;
 mod read;
+mod segments;
 mod structs;
 mod types;
+mod video;
 
 pub use about::*;
+pub use call::*;
 pub use embed::*;
 pub use model::*;
+pub use segments::*;
 pub use structs::*;
 pub use types::*;
+pub use video::*;

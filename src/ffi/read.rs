@@ -4,12 +4,14 @@
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::raw::c_char;
+use std::time::Duration;
 
-use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_options, c4c_video_options};
+use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_io, c4c_options, c4c_video_options};
 use super::types::{c4c_pixel_format, c4c_range};
 use crate::error::{Error, Result, Status};
-use crate::image::{extent, Frame, PixelFormat};
+use crate::image::{self, Frame, Matrix, Orientation, PixelFormat};
 use crate::options::VideoOptions;
+use crate::runtime::Call;
 
 /// No struct of any version of this interface is larger: what says so is garbage, and its tail is not looked at.
 const LARGEST: usize = 4096;
@@ -51,6 +53,10 @@ unsafe impl Plain for c4c_video_options {
 // SAFETY: as above.
 unsafe impl Plain for c4c_info {
     const FIRST_SIZE: usize = 200;
+}
+// SAFETY: as above.
+unsafe impl Plain for c4c_io {
+    const FIRST_SIZE: usize = 32;
 }
 
 /// The caller's size of the struct at `pointer`, which is not NULL.
@@ -123,13 +129,19 @@ pub(super) fn required_text<'a>(pointer: *const c_char, name: &str) -> Result<&'
     text(pointer, name)?.ok_or_else(|| Error::invalid(format_args!("{name} is NULL")))
 }
 
-/// An array of `n` strings.
+/// An array of `n` texts.
 pub(super) fn texts<'a>(pointer: *const *const c_char, n: usize) -> Result<Vec<&'a str>> {
-    let pointers = array(pointer, n, "texts", "n_texts")?;
-    pointers.iter().enumerate().map(|(i, &text)| required_text(text, &format!("texts[{i}]"))).collect()
+    strings(pointer, n, "texts", "n_texts")
 }
 
-fn array<'a, T>(pointer: *const T, n: usize, name: &str, count: &str) -> Result<&'a [T]> {
+/// An array of `n` strings, called `name` in messages.
+pub(super) fn strings<'a>(pointer: *const *const c_char, n: usize, name: &str, count: &str) -> Result<Vec<&'a str>> {
+    let pointers = array(pointer, n, name, count)?;
+    pointers.iter().enumerate().map(|(i, &text)| required_text(text, &format!("{name}[{i}]"))).collect()
+}
+
+/// An array of `n` elements, called `name` in messages, and `n` there `count`.
+pub(super) fn array<'a, T>(pointer: *const T, n: usize, name: &str, count: &str) -> Result<&'a [T]> {
     if pointer.is_null() {
         return Err(Error::invalid(format_args!("{name} is NULL")));
     }
@@ -151,20 +163,20 @@ fn check_count<T>(n: usize, count: &str) -> Result<()> {
     }
 }
 
-/// Checks the fields of a call's limits, none of which can be set yet.
-pub(super) fn call(pointer: *const c4c_call) -> Result<()> {
+/// A call's limits; NULL is none.
+pub(super) fn call(pointer: *const c4c_call) -> Result<Call> {
     let call = struct_or_default(pointer, "call")?;
     reserved(call.reserved, "call")?;
-    if call.timeout_us < 0 {
-        return Err(Error::invalid(format_args!("call.timeout_us is {}, it cannot be negative", call.timeout_us)));
-    }
-    if call.timeout_us > 0 {
-        return Err(Error::unsupported("call.timeout_us: this version has no deadlines; set it to 0"));
-    }
-    if !call.cancel.is_null() {
-        return Err(Error::unsupported("call.cancel: this version cannot cancel; set it to NULL"));
-    }
-    Ok(())
+    let timeout = match call.timeout_us {
+        0 => None,
+        us => match u64::try_from(us) {
+            Ok(us) => Some(Duration::from_micros(us)),
+            Err(_) => return Err(Error::invalid(format_args!("call.timeout_us is {us}, it cannot be negative"))),
+        },
+    };
+    // SAFETY: the header asks for NULL or a token that lives when the call begins.
+    let cancel = unsafe { call.cancel.as_ref() }.map(|c| c.token.clone());
+    Ok(Call::new(timeout, cancel))
 }
 
 pub(super) fn reserved(value: u32, name: &str) -> Result<()> {
@@ -198,6 +210,16 @@ impl Output {
         }
     }
 
+    /// Writes one row of several, once all of them are known.
+    pub(super) fn write_row(&self, i: usize, dim: usize, values: &[f32]) -> Result<()> {
+        if values.len() != dim || (i + 1) * dim > self.len {
+            return Err(Error::internal(format_args!("row {i} has {} floats, not {dim}", values.len())));
+        }
+        // SAFETY: the caller says that there is room for at least `len` floats, of which these are a part.
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.pointer.add(i * dim), dim) };
+        Ok(())
+    }
+
     /// Writes all of the result, once it is complete.
     pub(super) fn write(self, values: &[f32]) -> Result<()> {
         if values.len() != self.len {
@@ -211,7 +233,7 @@ impl Output {
 
 /// The frames of one video: at most as many as one may have.
 pub(super) fn clip<'a>(pointer: *const c4c_frame, n: usize) -> Result<Vec<Frame<'a>>> {
-    if n > VideoOptions::MAX_FRAMES {
+    if !pointer.is_null() && n > VideoOptions::MAX_FRAMES {
         return Err(Error::invalid(format_args!("n_frames is {n}, expected at most {}", VideoOptions::MAX_FRAMES)));
     }
     frames(pointer, n)
@@ -252,41 +274,61 @@ fn frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
         RGBA => PixelFormat::Rgba,
         BGRA => PixelFormat::Bgra,
         GRAY8 => PixelFormat::Gray8,
-        I420 | NV12 => {
-            return Err(Error::unsupported("format: this version takes no YUV frames; convert to RGB24"));
-        }
+        I420 => PixelFormat::I420,
+        NV12 => PixelFormat::Nv12,
         other => return Err(Error::invalid(format_args!("format {other} is unknown"))),
     };
     let (width, height) = (frame.width as usize, frame.height as usize);
     if width == 0 || height == 0 {
         return Err(Error::invalid(format_args!("{width}x{height} pixels; both sides must be at least 1")));
     }
-    if frame.planes[0].is_null() {
-        return Err(Error::invalid("planes[0] is NULL"));
+    let mut extents = [(0isize, 0usize); 3];
+    for (plane, extent) in extents.iter_mut().enumerate().take(format.planes()) {
+        if frame.planes[plane].is_null() {
+            return Err(Error::invalid(format_args!("planes[{plane}] is NULL")));
+        }
+        let stride = isize::try_from(frame.strides[plane]).map_err(|_| {
+            Error::invalid(format_args!("strides[{plane}] is {}, more than memory holds", frame.strides[plane]))
+        })?;
+        let bytes = image::extent(format, plane, width, height, stride)
+            .map_err(|e| Error::new(e.status(), format_args!("planes[{plane}]: {e}")))?;
+        *extent = (stride, bytes);
     }
-    let stride = isize::try_from(frame.strides[0])
-        .map_err(|_| Error::invalid(format_args!("strides[0] is {}, more than memory holds", frame.strides[0])))?;
-    let bytes = extent(format, width, height, stride)?;
-    if frame.color_matrix > 3 {
-        return Err(Error::invalid(format_args!("color_matrix {} is unknown", frame.color_matrix)));
-    }
-    match frame.color_range {
-        range if range == c4c_range::C4C_RANGE_UNKNOWN as u32 || range == c4c_range::C4C_RANGE_FULL as u32 => {}
+    let matrix = match frame.color_matrix {
+        0 | 1 => Matrix::Bt601,
+        2 => Matrix::Bt709,
+        3 => Matrix::Bt2020,
+        other => return Err(Error::invalid(format_args!("color_matrix {other} is unknown"))),
+    };
+    let yuv = format.planes() > 1;
+    let full_range = match frame.color_range {
+        range if range == c4c_range::C4C_RANGE_UNKNOWN as u32 => !yuv,
+        range if range == c4c_range::C4C_RANGE_FULL as u32 => true,
+        range if range == c4c_range::C4C_RANGE_LIMITED as u32 && yuv => false,
         range if range == c4c_range::C4C_RANGE_LIMITED as u32 => {
             return Err(Error::unsupported("color_range: RGB and gray frames are taken in full range only"));
         }
         other => return Err(Error::invalid(format_args!("color_range {other} is unknown"))),
-    }
-    match frame.rotation {
-        0 => {}
-        90 | 180 | 270 => return Err(Error::unsupported("rotation: this version does not rotate; rotate the pixels")),
+    };
+    let quarters = match frame.rotation {
+        0 | 90 | 180 | 270 => frame.rotation / 90,
         other => return Err(Error::invalid(format_args!("rotation is {other}, expected 0, 90, 180 or 270"))),
-    }
+    };
     reserved(frame.reserved, "frame")?;
-    // Bottom-up pictures begin at their highest row in memory.
-    let lowest =
-        if stride < 0 { frame.planes[0].wrapping_sub((height - 1) * stride.unsigned_abs()) } else { frame.planes[0] };
-    // SAFETY: the header asks for `height` rows of `width` pixels at distances of `stride` that live for the call.
-    let data = unsafe { std::slice::from_raw_parts(lowest, bytes) };
-    Frame::strided(format, width, height, data, stride)
+    let planes: Vec<(&[u8], isize)> = extents[..format.planes()]
+        .iter()
+        .enumerate()
+        .map(|(plane, &(stride, bytes))| {
+            let rows = if plane == 0 { height } else { height.div_ceil(2) };
+            // Bottom-up pictures begin at their highest row in memory.
+            let lowest = match stride < 0 {
+                true => frame.planes[plane].wrapping_sub((rows - 1) * stride.unsigned_abs()),
+                false => frame.planes[plane],
+            };
+            // SAFETY: the header asks for all rows of the plane at distances of `stride` that live for the call.
+            (unsafe { std::slice::from_raw_parts(lowest, bytes) }, stride)
+        })
+        .collect();
+    let frame = Frame::planar(format, width, height, &planes)?;
+    Ok(frame.with_colors(matrix, full_range).turned(Orientation::clockwise(quarters)))
 }

@@ -13,7 +13,7 @@ pub struct c4c_error {
     pub struct_size: u32,
     /// The call's result.
     pub status: c4c_status,
-    /// NUL-terminated UTF-8, cut where it does not fit; empty on success.
+    /// NUL-terminated UTF-8, cut where it does not fit; empty on success, but for calls that say otherwise.
     pub message: [c_char; 504],
 }
 
@@ -25,9 +25,9 @@ pub struct c4c_call {
     pub struct_size: u32,
     /// 0
     pub reserved: u32,
-    /// Microseconds from the call on. Not served yet: 0.
+    /// Microseconds from the call on, then `C4C_E_TIMEOUT`. 0: no limit.
     pub timeout_us: i64,
-    /// Not served yet: NULL.
+    /// Ends the call with `C4C_E_CANCELLED` when fired. NULL: nothing does.
     pub cancel: *const c4c_cancel,
 }
 
@@ -94,7 +94,7 @@ pub struct c4c_frame {
     pub color_matrix: u32,
     /// `C4C_RANGE_*`
     pub color_range: u32,
-    /// Clockwise degrees to show it upright: 0. 90, 180 and 270 are not served yet.
+    /// Clockwise degrees to show it upright: 0, 90, 180 or 270.
     pub rotation: u32,
     /// 0
     pub reserved: u32,
@@ -106,7 +106,7 @@ pub struct c4c_frame {
 pub struct c4c_video_options {
     /// `sizeof(c4c_video_options)`
     pub struct_size: u32,
-    /// Frames that make the embedding, at most 4096. 0: 12.
+    /// Frames that make the embedding, at most 4096; KEYFRAMES and FPS may find fewer. 0: 12.
     pub num_frames: u32,
     /// `C4C_SAMPLING_*`
     pub sampling: u32,
@@ -114,20 +114,39 @@ pub struct c4c_video_options {
     pub seek: u32,
     /// Frames per second with `C4C_SAMPLING_FPS`, else 0.
     pub fps: f64,
-    /// Not served yet: 0.
+    /// Only frames that are shown from here on, in microseconds from the first frame.
     pub start_us: i64,
-    /// Not served yet: 0.
+    /// Only frames that are shown before this. 0: to the end. Where no frame begins between the two, the one that is on the
+    /// screen at `start_us`.
     pub end_us: i64,
     /// `C4C_COLOR_*`
     pub color: u32,
-    /// `C4C_STRICT_DECODE`
+    /// `C4C_APPLY_ROTATION`, `C4C_ALLOW_NETWORK`, `C4C_STRICT_DECODE`
     pub flags: u32,
-    /// Threads of the decoder, at most 256. 0: one per core that the process may use.
+    /// Threads that decode, at most 256. 0: one per core that the process may use.
     pub decode_threads: u32,
     /// 1 for stream 0 and so on. 0: the best video stream.
     pub stream_index_plus_1: u32,
     /// The most pixels that a frame may have. 0: 8192 * 8192.
     pub max_pixels: u64,
+}
+
+/// Where the bytes of a video come from, for c4c_embed_video_io. The functions are called by the thread that made the call,
+/// one at a time.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_io {
+    /// `sizeof(c4c_io)`
+    pub struct_size: u32,
+    /// 0
+    pub reserved: u32,
+    /// Handed to the functions.
+    pub user_data: *mut c_void,
+    /// Fills `buffer` with up to `size` bytes and returns how many; 0 at the end, negative on error. Required.
+    pub read: Option<unsafe extern "C" fn(user_data: *mut c_void, buffer: *mut u8, size: usize) -> i64>,
+    /// Goes to `offset` from the beginning, from here or from the end (`whence`: SEEK_SET, SEEK_CUR, SEEK_END of stdio.h) and
+    /// returns the new place, or with C4C_SEEK_SIZE the size; negative on error. NULL: the bytes come once, in order.
+    pub seek: Option<unsafe extern "C" fn(user_data: *mut c_void, offset: i64, whence: i32) -> i64>,
 }
 
 /// What was loaded, and how it runs. Zero the struct, set `struct_size`, and let `c4c_get_info` fill it.

@@ -2,6 +2,8 @@
 
 use std::os::raw::{c_char, c_void};
 
+use crate::runtime::Cancel;
+
 /// The version of this interface that the header describes. The library's file name carries it
 /// (`libc4c.so.0`); `c4c_abi_version` says which one is loaded.
 pub const C4C_ABI_VERSION: u32 = 0;
@@ -53,7 +55,7 @@ pub enum c4c_status_code {
     C4C_E_DECODE = -63,
     /// A stated bound such as `max_pixels` is exceeded.
     C4C_E_LIMIT = -64,
-    /// A URL, or a file that wants other files opened.
+    /// A URL without `C4C_ALLOW_NETWORK` or of a kind that is never opened, or a file that wants others opened.
     C4C_E_FORBIDDEN = -65,
     /// The call was cancelled.
     C4C_E_CANCELLED = -80,
@@ -129,9 +131,9 @@ pub enum c4c_pixel_format {
     C4C_PIXEL_BGRA = 4,
     /// plane 0: one byte a pixel.
     C4C_PIXEL_GRAY8 = 5,
-    /// Not served yet.
+    /// planes 0, 1, 2: Y, U and V; U and V have half as many columns and rows, rounded up.
     C4C_PIXEL_I420 = 6,
-    /// Not served yet.
+    /// plane 0: Y; plane 1: U and V in turns, half as many pairs and rows, rounded up.
     C4C_PIXEL_NV12 = 7,
 }
 
@@ -162,27 +164,32 @@ pub enum c4c_sampling {
     /// `num_frames` frames evenly from the first to the last, as the operator's `uniform_temporal_subsample`: number
     /// `trunc(i * (total - 1) / (num_frames - 1))` of the frames that a full decode shows. Short videos repeat frames.
     C4C_SAMPLING_UNIFORM = 0,
-    /// Not served yet.
+    /// The key frames, by the container's word: all of them, or `num_frames` taken from them evenly.
     C4C_SAMPLING_KEYFRAMES = 1,
-    /// Not served yet.
+    /// The frames on the screen at 0, 1/fps, 2/fps ... seconds from `start_us`: all of them, or `num_frames` taken from them
+    /// evenly, as CLIP4Clip's own reader does with 1 frame per second. A frame comes once.
     C4C_SAMPLING_FPS = 2,
 }
 
 /// `c4c_video_options.seek`: how frames are found.
 #[repr(u32)]
 pub enum c4c_seek {
-    /// The very frames that a full decode would pick.
+    /// The very frames that a full decode would pick. Every packet is read once to find out which frames there are.
     C4C_SEEK_EXACT = 0,
-    /// Not served yet.
+    /// By the duration and the frame rate that the container states, and with its own index where it has one: for remote and
+    /// huge files, of which only what is needed is read. Off by as much as the container is wrong; where it promises more
+    /// than there is, the last frame stands for the rest. C4C_E_LIMIT where no duration is stated and `end_us` is 0.
     C4C_SEEK_APPROXIMATE = 1,
 }
 
 /// `c4c_video_options.color`: how decoded pictures become RGB.
 #[repr(u32)]
 pub enum c4c_color {
-    /// By the matrix and range that the stream is tagged with; BT.601 limited where it is not.
+    /// By the matrix and range that the stream is tagged with; BT.601 limited where it is not. PQ and HLG are not tone-mapped:
+    /// their values are taken as they are.
     C4C_COLOR_TAGGED = 0,
-    /// Not served yet.
+    /// As PyAV did in the operator's day: BT.601 whatever the tags say, and limited range unless the decoder's pixel format is
+    /// itself one of full range (yuvj420p and its like).
     C4C_COLOR_OPERATOR = 1,
 }
 
@@ -198,11 +205,13 @@ pub enum c4c_option_flag {
 /// Bits of `c4c_video_options.flags`.
 #[repr(u32)]
 pub enum c4c_video_flag {
-    /// Not served yet: rotation metadata is ignored, as the operator does.
+    /// Turn and mirror pictures as the file asks players to. Otherwise that is ignored, as the operator does.
     C4C_APPLY_ROTATION = 1,
-    /// Not served yet: only local files are opened.
+    /// Open http, https and rtsp URLs, and playlists that these lead to. Nothing local is ever opened on their behalf. A
+    /// server that is silent for 30 seconds is given up, whatever the call's deadline.
     C4C_ALLOW_NETWORK = 2,
-    /// A corrupt packet or frame is an error; otherwise what the decoder conceals is used.
+    /// A corrupt packet or frame among those that the wanted frames need is an error; otherwise what the decoder conceals is
+    /// used, and what it drops is not counted.
     C4C_STRICT_DECODE = 4,
 }
 
@@ -221,7 +230,14 @@ pub enum c4c_log_level {
 /// Called from any thread, perhaps from several at once; must not call back into the library.
 pub type c4c_log_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char)>;
 
-/// A token that cancels calls. Not served yet.
+/// Told how many of `total` things are done, on the thread that called. Non-zero ends the call with `C4C_E_CANCELLED`.
+pub type c4c_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, done: usize, total: usize) -> i32>;
+
+/// What `c4c_io.seek` gets as `whence` when it is asked for the size in bytes: it returns that, or a negative number if it is
+/// not known, and stays where it is.
+pub const C4C_SEEK_SIZE: i32 = 0x10000;
+
+/// A token that cancels calls. Made by c4c_cancel_new, released by c4c_cancel_free.
 pub struct c4c_cancel {
-    _private: (),
+    pub(super) token: Cancel,
 }

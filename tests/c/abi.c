@@ -14,6 +14,7 @@
 
 HOLDS(sizeof(void *) == 8);
 HOLDS(C4C_ABI_VERSION == 0);
+HOLDS(C4C_SEEK_SIZE == 0x10000);
 
 HOLDS(sizeof(c4c_status) == 4);
 HOLDS(C4C_OK == 0);
@@ -110,12 +111,27 @@ AT(c4c_video_options, decode_threads, 48);
 AT(c4c_video_options, stream_index_plus_1, 52);
 AT(c4c_video_options, max_pixels, 56);
 
+HOLDS(sizeof(c4c_io) == 32);
+AT(c4c_io, reserved, 4);
+AT(c4c_io, user_data, 8);
+AT(c4c_io, read, 16);
+AT(c4c_io, seek, 24);
+
 HOLDS(sizeof(c4c_info) == 200);
 AT(c4c_info, dim, 4);
 AT(c4c_info, logit_scale, 68);
 AT(c4c_info, device, 72);
 AT(c4c_info, model_name, 104);
 AT(c4c_info, weights, 136);
+
+/* What hosts define, with the types that they have it in. */
+int64_t host_read(void *, uint8_t *, size_t);
+int64_t host_seek(void *, int64_t, int32_t);
+int32_t host_progress(void *, size_t, size_t);
+void host_log(void *, int32_t, const char *);
+c4c_io io = {sizeof(c4c_io), 0, NULL, host_read, host_seek};
+c4c_progress_fn progress = host_progress;
+c4c_log_fn logging = host_log;
 
 /* Every function with the type that it must have. */
 c4c_status (*const create)(const c4c_options *, c4c_model **, c4c_error *) = c4c_create;
@@ -130,6 +146,22 @@ c4c_status (*const embed_images)(const c4c_model *, const c4c_frame *, size_t, c
                                  c4c_error *) = c4c_embed_images;
 c4c_status (*const embed_video_path)(const c4c_model *, const char *, const c4c_video_options *, const c4c_call *,
                                      float *, size_t, c4c_error *) = c4c_embed_video_path;
+c4c_status (*const embed_video_memory)(const c4c_model *, const void *, size_t, const c4c_video_options *,
+                                       const c4c_call *, float *, size_t, c4c_error *) = c4c_embed_video_memory;
+c4c_status (*const embed_video_io)(const c4c_model *, const c4c_io *, const c4c_video_options *, const c4c_call *,
+                                   float *, size_t, c4c_error *) = c4c_embed_video_io;
+c4c_status (*const embed_video_paths)(const c4c_model *, const char *const *, size_t, const c4c_video_options *,
+                                      const c4c_call *, c4c_progress_fn, void *, float *, size_t, c4c_status *,
+                                      c4c_error *) = c4c_embed_video_paths;
+c4c_status (*const embed_segments)(const c4c_model *, const char *, const c4c_video_options *, int64_t, int64_t,
+                                   const c4c_call *, c4c_segments **, c4c_error *) = c4c_embed_segments;
+size_t (*const segments_count)(const c4c_segments *) = c4c_segments_count;
+const float *(*const segments_data)(const c4c_segments *) = c4c_segments_data;
+c4c_status (*const segments_time)(const c4c_segments *, size_t, int64_t *, int64_t *) = c4c_segments_time;
+void (*const segments_free)(c4c_segments *) = c4c_segments_free;
+c4c_cancel *(*const cancel_new)(void) = c4c_cancel_new;
+void (*const cancel_fire)(c4c_cancel *) = c4c_cancel_fire;
+void (*const cancel_free)(c4c_cancel *) = c4c_cancel_free;
 c4c_status (*const score)(const c4c_model *, const char *const *, size_t, const c4c_frame *, size_t, const c4c_call *,
                           float *, size_t, c4c_error *) = c4c_score;
 const char *(*const status_name)(c4c_status) = c4c_status_name;

@@ -4,20 +4,6 @@
  */
 #include "check.h"
 
-enum { ROOM = 8192 };
-
-static float out[ROOM];
-
-static void fill(void) {
-    for (size_t i = 0; i < ROOM; i++)
-        out[i] = 7;
-}
-
-static void untouched(void) {
-    for (size_t i = 0; i < ROOM; i++)
-        CHECK(out[i] == 7);
-}
-
 /* A create that must fail after one change of good options. */
 #define CREATE_FAILS(expected, part, change)                                    \
     do {                                                                        \
@@ -121,24 +107,35 @@ static void text(const c4c_model *model) {
     FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_text(model, texts, 2, NULL, NULL, ROOM, &err));
     FAILS(C4C_E_BUFFER_TOO_SMALL, "need 192", c4c_embed_text(model, texts, 2, NULL, out, 2 * dim - 1, &err));
     FAILS(C4C_E_BUFFER_TOO_SMALL, "out_len is 0", c4c_embed_text(model, texts, 2, NULL, out, 0, &err));
-    call.timeout_us = -1;
-    FAILS(C4C_E_INVALID_ARGUMENT, "timeout_us", c4c_embed_text(model, texts, 2, &call, out, ROOM, &err));
-    call.timeout_us = 1000;
-    FAILS(C4C_E_UNSUPPORTED, "timeout_us", c4c_embed_text(model, texts, 2, &call, out, ROOM, &err));
-    call.timeout_us = 0;
-    call.cancel = (const c4c_cancel *)&call;
-    FAILS(C4C_E_UNSUPPORTED, "cancel", c4c_embed_text(model, texts, 2, &call, out, ROOM, &err));
-    call.cancel = NULL;
-    call.reserved = 1;
-    FAILS(C4C_E_UNSUPPORTED, "reserved", c4c_embed_text(model, texts, 2, &call, out, ROOM, &err));
-    call.reserved = 0;
-    call.struct_size = 4;
-    FAILS(C4C_E_INVALID_ARGUMENT, "call.struct_size", c4c_embed_text(model, texts, 2, &call, out, ROOM, &err));
     untouched();
     call.struct_size = sizeof call;
     FAILS(C4C_OK, "", c4c_embed_text(model, texts, 2, &call, out, 2 * dim, &err));
     CHECK(fabs(length(out, dim) - 1) < 1e-6 && fabs(length(out + dim, dim) - 1) < 1e-6 && out[2 * dim] == 7);
     fill();
+}
+
+/* Every call that takes limits must refuse these. */
+static void limits(const c4c_model *model, clip *video) {
+    c4c_call call = {0};
+    call.struct_size = sizeof call;
+    call.timeout_us = -1;
+    ALL_CALLS_FAIL(C4C_E_INVALID_ARGUMENT, "timeout_us is -1", model, video, &call);
+    call.timeout_us = INT64_MIN;
+    ALL_CALLS_FAIL(C4C_E_INVALID_ARGUMENT, "timeout_us", model, video, &call);
+    call.timeout_us = 0;
+    call.reserved = 1;
+    ALL_CALLS_FAIL(C4C_E_UNSUPPORTED, "call.reserved", model, video, &call);
+    call.reserved = 0;
+    call.struct_size = 4;
+    ALL_CALLS_FAIL(C4C_E_INVALID_ARGUMENT, "call.struct_size is 4", model, video, &call);
+    struct {
+        c4c_call call;
+        uint64_t more;
+    } newer = {{sizeof newer, 0, 0, NULL}, 1};
+    ALL_CALLS_FAIL(C4C_E_UNSUPPORTED, "call has fields set", model, video, &newer.call);
+
+    c4c_cancel_fire(NULL);
+    c4c_cancel_free(NULL);
 }
 
 /* Both calls that take frames must fail alike after one change of a good frame. */
@@ -175,7 +172,6 @@ static void frames(const c4c_model *model) {
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "struct_size", frame.struct_size = 0);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "format 0", frame.format = 0);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "format 8", frame.format = 8);
-    FRAME_FAILS(C4C_E_UNSUPPORTED, "format", frame.format = C4C_PIXEL_NV12);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "0x30", frame.width = 0);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "40x0", frame.height = 0);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0] is NULL", frame.planes[0] = NULL);
@@ -186,8 +182,8 @@ static void frames(const c4c_model *model) {
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "color_matrix 4", frame.color_matrix = 4);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "color_range 3", frame.color_range = 3);
     FRAME_FAILS(C4C_E_UNSUPPORTED, "color_range", frame.color_range = C4C_RANGE_LIMITED);
-    FRAME_FAILS(C4C_E_UNSUPPORTED, "rotation", frame.rotation = 90);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 45", frame.rotation = 45);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 360", frame.rotation = 360);
     FRAME_FAILS(C4C_E_UNSUPPORTED, "reserved", frame.reserved = 1);
 
     /* The distance between frames is the first one's struct_size. */
@@ -226,46 +222,248 @@ static void frames(const c4c_model *model) {
     fill();
 }
 
+/* Planes of YUV, of odd sides so that half of a row is rounded up. */
+static void yuv(const c4c_model *model) {
+    enum { WIDTH = 41, HEIGHT = 31, HALF = 21, ROWS = 16 };
+    static uint8_t luma[HEIGHT][WIDTH], u[ROWS][HALF], v[ROWS][HALF], both[ROWS][2 * HALF];
+    c4c_frame good = {0};
+    good.struct_size = sizeof good;
+    good.format = C4C_PIXEL_I420;
+    good.width = WIDTH;
+    good.height = HEIGHT;
+    good.planes[0] = luma[0];
+    good.planes[1] = u[0];
+    good.planes[2] = v[0];
+    good.strides[0] = WIDTH;
+    good.strides[1] = good.strides[2] = HALF;
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0] is NULL", frame.planes[0] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1] is NULL", frame.planes[1] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[2] is NULL", frame.planes[2] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0]: stride 40", frame.strides[0] = WIDTH - 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride 20", frame.strides[1] = HALF - 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[2]: stride 20", frame.strides[2] = HALF - 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0]: stride -40", frame.strides[0] = 1 - WIDTH);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride -20", frame.strides[1] = 1 - HALF);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[2]: stride -20", frame.strides[2] = 1 - HALF);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride 0", frame.strides[1] = 0);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[2]", frame.strides[2] = INT64_MIN);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]", frame.strides[1] = INT64_MAX);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "color_matrix 4", frame.color_matrix = 4);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "color_range 3", frame.color_range = 3);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 1", frame.rotation = 1);
+    /* One plane of chroma is wrong before the other, and a plane before its stride. */
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1] is NULL", frame.planes[1] = frame.planes[2] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1] is NULL", frame.planes[1] = NULL; frame.strides[1] = 1);
+
+    good.format = C4C_PIXEL_NV12;
+    good.planes[1] = both[0];
+    good.strides[1] = 2 * HALF;
+    good.planes[2] = NULL; /* It has no third plane. */
+    good.strides[2] = -1;
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0] is NULL", frame.planes[0] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1] is NULL", frame.planes[1] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0]: stride 40", frame.strides[0] = WIDTH - 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride 41", frame.strides[1] = 2 * HALF - 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0]: stride -40", frame.strides[0] = 1 - WIDTH);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride -41", frame.strides[1] = 1 - 2 * HALF);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]: stride 0", frame.strides[1] = 0);
+    FAILS(C4C_OK, "", c4c_embed_frames(model, &good, 1, NULL, out, ROOM, &err));
+    fill();
+}
+
+/* All calls that take a video must fail alike after one change of good options. */
 #define VIDEO_FAILS(expected, part, change)                                     \
     do {                                                                        \
         c4c_video_options options = {0};                                        \
         options.struct_size = sizeof options;                                   \
         change;                                                                 \
-        FAILS(expected, part, c4c_embed_video_path(model, video, &options, NULL, out, ROOM, &err)); \
-        untouched();                                                            \
+        VIDEO_CALLS_FAIL(expected, part, model, video, &options, NULL);         \
     } while (0)
 
-static void video(const c4c_model *model, const char *video, const char *text_file) {
+static void video_options(const c4c_model *model, clip *video) {
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "struct_size is 1", options.struct_size = 1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "struct_size is 63", options.struct_size = sizeof options - 1);
+    VIDEO_FAILS(C4C_E_UNSUPPORTED, "video", options.struct_size = UINT32_MAX);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "num_frames is 4097", options.num_frames = 4097);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "sampling 3", options.sampling = 3);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "seek 2", options.seek = 2);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is 0", options.sampling = C4C_SAMPLING_FPS);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is -1", options.sampling = C4C_SAMPLING_FPS; options.fps = -1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is NaN", options.sampling = C4C_SAMPLING_FPS; options.fps = (double)NAN);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is inf", options.sampling = C4C_SAMPLING_FPS;
+                options.fps = (double)INFINITY);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is -inf", options.sampling = C4C_SAMPLING_FPS;
+                options.fps = -(double)INFINITY);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is 1", options.fps = 1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is NaN", options.fps = (double)NAN);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps is 1", options.sampling = C4C_SAMPLING_KEYFRAMES; options.fps = 1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "start_us is -1", options.start_us = -1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "end_us is -1", options.end_us = -1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "start_us is -2", options.start_us = -2; options.end_us = -1);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "end_us is 5", options.start_us = 5; options.end_us = 5);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "end_us is 4", options.start_us = 5; options.end_us = 4);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "color 2", options.color = 2);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x8", options.flags = 8);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x80000001", options.flags = 0x80000000u | C4C_APPLY_ROTATION);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "decode_threads is 257", options.decode_threads = 257);
+    /* In the order of the fields, whichever are wrong. */
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "num_frames", memset(&options, 0xff, sizeof options);
+                options.struct_size = sizeof options);
+
+    /* What only the file tells. */
+    VIDEO_FAILS(C4C_E_NO_VIDEO, "stream 99", options.stream_index_plus_1 = 100);
+    VIDEO_FAILS(C4C_E_LIMIT, "max_pixels", options.max_pixels = 100);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "start_us", options.start_us = 1000 * 1000 * 1000);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "start_us", options.start_us = INT64_MAX - 1; options.end_us = INT64_MAX);
+}
+
+static int64_t no_read(void *user_data, uint8_t *buffer, size_t size) {
+    (void)user_data, (void)buffer, (void)size;
+    printf("wrong arguments were used\n");
+    exit(1);
+}
+
+static int32_t no_progress(void *user_data, size_t done, size_t total) {
+    (void)user_data, (void)done, (void)total;
+    printf("wrong arguments were used\n");
+    exit(1);
+}
+
+static void one_video(const c4c_model *model, const clip *video, const char *text_file) {
     const size_t dim = c4c_dim(model);
-    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_embed_video_path(NULL, video, NULL, NULL, out, ROOM, &err));
-    FAILS(C4C_E_INVALID_ARGUMENT, "path is NULL", c4c_embed_video_path(model, NULL, NULL, NULL, out, ROOM, &err));
+    c4c_video_options wrong = {0};
+    const char *path = video->path;
+    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_embed_video_path(NULL, NULL, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "path is NULL", c4c_embed_video_path(model, NULL, &wrong, NULL, NULL, 0, &err));
     FAILS(C4C_E_INVALID_ARGUMENT, "path is not", c4c_embed_video_path(model, "\xff", NULL, NULL, out, ROOM, &err));
-    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_video_path(model, video, NULL, NULL, NULL, ROOM, &err));
-    FAILS(C4C_E_BUFFER_TOO_SMALL, "need 96", c4c_embed_video_path(model, video, NULL, NULL, out, dim - 1, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "video.struct_size", c4c_embed_video_path(model, path, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_video_path(model, path, NULL, NULL, NULL, ROOM, &err));
+    FAILS(C4C_E_BUFFER_TOO_SMALL, "need 96", c4c_embed_video_path(model, path, NULL, NULL, out, dim - 1, &err));
     FAILS(C4C_E_MEDIA_IO, "no/such", c4c_embed_video_path(model, "no/such", NULL, NULL, out, ROOM, &err));
     FAILS(C4C_E_MEDIA_FORMAT, "", c4c_embed_video_path(model, text_file, NULL, NULL, out, ROOM, &err));
     FAILS(C4C_E_FORBIDDEN, "URL", c4c_embed_video_path(model, "https://a/b.mp4", NULL, NULL, out, ROOM, &err));
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "struct_size", options.struct_size = 1);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "num_frames is 4097", options.num_frames = 4097);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "sampling", options.sampling = C4C_SAMPLING_FPS);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "sampling 3", options.sampling = 3);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "seek", options.seek = C4C_SEEK_APPROXIMATE);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "seek 2", options.seek = 2);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps", options.fps = 1);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "fps", options.fps = (double)NAN);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "start_us", options.start_us = -1);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "end_us", options.end_us = 1);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "color", options.color = C4C_COLOR_OPERATOR);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "color 2", options.color = 2);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "C4C_APPLY_ROTATION", options.flags = C4C_APPLY_ROTATION);
-    VIDEO_FAILS(C4C_E_UNSUPPORTED, "C4C_ALLOW_NETWORK", options.flags = C4C_ALLOW_NETWORK);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x8", options.flags = 8);
-    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "decode_threads is 257", options.decode_threads = 257);
-    VIDEO_FAILS(C4C_E_NO_VIDEO, "stream 99", options.stream_index_plus_1 = 100);
-    VIDEO_FAILS(C4C_E_LIMIT, "max_pixels", options.max_pixels = 100);
-    FAILS(C4C_OK, "", c4c_embed_video_path(model, video, NULL, NULL, out, dim, &err));
+    FAILS(C4C_E_FORBIDDEN, "URL", c4c_embed_video_path(model, "ftp://a/b.mp4", NULL, NULL, out, ROOM, &err));
+    untouched();
+    FAILS(C4C_OK, "", c4c_embed_video_path(model, path, NULL, NULL, out, dim, &err));
     CHECK(fabs(length(out, dim) - 1) < 1e-6 && out[dim] == 7);
     fill();
+
+    const void *data = video->data;
+    const size_t size = video->size;
+    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_embed_video_memory(NULL, NULL, 0, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "data is NULL", c4c_embed_video_memory(model, NULL, 0, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "size is 0", c4c_embed_video_memory(model, data, 0, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "size is", c4c_embed_video_memory(model, data, SIZE_MAX, NULL, NULL, out, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "video.struct_size",
+          c4c_embed_video_memory(model, data, size, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_video_memory(model, data, size, NULL, NULL, NULL, 0, &err));
+    FAILS(C4C_E_BUFFER_TOO_SMALL, "need 96", c4c_embed_video_memory(model, data, size, NULL, NULL, out, dim - 1, &err));
+    FAILS(C4C_E_MEDIA_FORMAT, "", c4c_embed_video_memory(model, "no video", 8, NULL, NULL, out, ROOM, &err));
+    FAILS(C4C_E_FORBIDDEN, "playlist",
+          c4c_embed_video_memory(model, "#EXTM3U\n#EXTINF:1,\n/a.ts\n", 25, NULL, NULL, out, ROOM, &err));
+    untouched();
+
+    c4c_io io = {sizeof io, 0, NULL, no_read, NULL};
+    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_embed_video_io(NULL, NULL, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "io is NULL", c4c_embed_video_io(model, NULL, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "video.struct_size", c4c_embed_video_io(model, &io, &wrong, NULL, NULL, 0, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_embed_video_io(model, &io, NULL, NULL, NULL, ROOM, &err));
+    FAILS(C4C_E_BUFFER_TOO_SMALL, "need 96", c4c_embed_video_io(model, &io, NULL, NULL, out, dim - 1, &err));
+    io.struct_size = 0;
+    FAILS(C4C_E_INVALID_ARGUMENT, "io.struct_size is 0", c4c_embed_video_io(model, &io, NULL, NULL, out, ROOM, &err));
+    io.struct_size = sizeof io - 1;
+    FAILS(C4C_E_INVALID_ARGUMENT, "io.struct_size is 31", c4c_embed_video_io(model, &io, NULL, NULL, out, ROOM, &err));
+    io.struct_size = UINT32_MAX;
+    FAILS(C4C_E_UNSUPPORTED, "io", c4c_embed_video_io(model, &io, NULL, NULL, out, ROOM, &err));
+    io.struct_size = sizeof io;
+    io.read = NULL;
+    FAILS(C4C_E_INVALID_ARGUMENT, "io.read is NULL", c4c_embed_video_io(model, &io, &wrong, NULL, NULL, 0, &err));
+    io.reserved = 1;
+    FAILS(C4C_E_UNSUPPORTED, "io.reserved is 1", c4c_embed_video_io(model, &io, &wrong, NULL, NULL, 0, &err));
+    struct {
+        c4c_io io;
+        uint64_t more;
+    } newer = {video->io, 1};
+    newer.io.struct_size = sizeof newer;
+    FAILS(C4C_E_UNSUPPORTED, "io has fields set", c4c_embed_video_io(model, &newer.io, NULL, NULL, out, ROOM, &err));
+    untouched();
+    newer.more = 0;
+    rewind(video->file);
+    FAILS(C4C_OK, "", c4c_embed_video_io(model, &newer.io, NULL, NULL, out, ROOM, &err));
+    fill();
+}
+
+static void many_videos(const c4c_model *model, const clip *video, const char *text_file) {
+    const size_t dim = c4c_dim(model);
+    c4c_video_options wrong = {0};
+    const char *paths[2] = {video->path, video->path};
+    const char *with_null[2] = {video->path, NULL};
+    const char *bad[2] = {"\xff", NULL};
+    c4c_status statuses[2] = {9, 9};
+#define PATHS_FAIL(expected, part, model, paths, n, options, out, room)         \
+    FAILS(expected, part,                                                       \
+          c4c_embed_video_paths(model, paths, n, options, NULL, no_progress, NULL, out, room, statuses, &err))
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "model is NULL", NULL, NULL, 0, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "paths is NULL", model, NULL, 0, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "n_paths is 0", model, paths, 0, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "n_paths", model, paths, SIZE_MAX, NULL, out, ROOM);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "paths[1] is NULL", model, with_null, 2, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "paths[0] is not UTF-8", model, bad, 2, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "video.struct_size", model, paths, 2, &wrong, NULL, 0);
+    PATHS_FAIL(C4C_E_INVALID_ARGUMENT, "out is NULL", model, paths, 2, NULL, NULL, ROOM);
+    PATHS_FAIL(C4C_E_BUFFER_TOO_SMALL, "need 192", model, paths, 2, NULL, out, 2 * dim - 1);
+    PATHS_FAIL(C4C_E_BUFFER_TOO_SMALL, "out_len is 0", model, paths, 2, NULL, out, 0);
+    CHECK(statuses[0] == 9 && statuses[1] == 9);
+    untouched();
+
+    const char *none[3] = {"no/such", text_file, "https://a/b.mp4"};
+    c4c_status each[3] = {9, 9, 9};
+    FAILS(C4C_E_MEDIA_IO, "no/such",
+          c4c_embed_video_paths(model, none, 3, NULL, NULL, NULL, NULL, out, ROOM, NULL, &err));
+    FAILS(C4C_OK, "no/such", c4c_embed_video_paths(model, none, 3, NULL, NULL, NULL, NULL, out, ROOM, each, &err));
+    CHECK(each[0] == C4C_E_MEDIA_IO && each[1] == C4C_E_MEDIA_FORMAT && each[2] == C4C_E_FORBIDDEN);
+    untouched();
+}
+
+static void segments(const c4c_model *model, const clip *video, const char *text_file) {
+    c4c_video_options wrong = {0};
+    const char *path = video->path;
+    c4c_segments *segments = NULL, **to = &segments;
+#define SEGMENTS_FAIL(expected, part, model, path, options, window, step, to)   \
+    FAILS(expected, part, c4c_embed_segments(model, path, options, window, step, NULL, to, &err))
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "model is NULL", NULL, NULL, &wrong, 0, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "path is NULL", model, NULL, &wrong, 0, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "path is not UTF-8", model, "\xff", &wrong, 0, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "video.struct_size", model, path, &wrong, 0, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "window_us is 0", model, path, NULL, 0, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "window_us is -1", model, path, NULL, -1, 1, to);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "step_us is 0", model, path, NULL, 1, 0, NULL);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "step_us is -9", model, path, NULL, INT64_MAX, INT64_MIN, to);
+    SEGMENTS_FAIL(C4C_E_INVALID_ARGUMENT, "out_segments is NULL", model, path, NULL, 1, 1, NULL);
+    SEGMENTS_FAIL(C4C_E_MEDIA_IO, "no/such", model, "no/such", NULL, 1000000, 1000000, to);
+    SEGMENTS_FAIL(C4C_E_MEDIA_FORMAT, "", model, text_file, NULL, 1000000, 1000000, to);
+    CHECK(segments == NULL);
+
+    int64_t start = 9, end = 9;
+    CHECK(c4c_segments_count(NULL) == 0 && c4c_segments_data(NULL) == NULL);
+    CHECK(c4c_segments_time(NULL, 0, &start, &end) == C4C_E_INVALID_ARGUMENT && start == 9 && end == 9);
+    c4c_segments_free(NULL);
+}
+
+/* A model without vision tower has no use for videos, and says so whatever the file is. */
+static void text_only(const char *weights, clip *video) {
+    c4c_options options = {0};
+    c4c_model *model = NULL;
+    options.struct_size = sizeof options;
+    options.weights_path = weights;
+    options.modality = C4C_MODALITY_TEXT;
+    CHECK(c4c_create(&options, &model, NULL) == C4C_OK);
+    VIDEO_CALLS_FAIL(C4C_E_MODALITY, "text only", model, video, NULL, NULL);
+    c4c_status status = 9;
+    const char *none = "no/such";
+    FAILS(C4C_E_MODALITY, "", c4c_embed_video_paths(model, &none, 1, NULL, NULL, NULL, NULL, out, ROOM, &status, &err));
+    CHECK(status == 9);
+    c4c_free(model);
 }
 
 int main(int argc, char **argv) {
@@ -273,11 +471,19 @@ int main(int argc, char **argv) {
     fill();
     create(argv[1], argv[3]);
     c4c_model *model = load(argv[1]);
+    clip video = open_clip(argv[2]);
     info(model);
     text(model);
+    limits(model, &video);
     frames(model);
-    video(model, argv[2], argv[3]);
+    yuv(model);
+    video_options(model, &video);
+    one_video(model, &video, argv[3]);
+    many_videos(model, &video, argv[3]);
+    segments(model, &video, argv[3]);
     c4c_free(model);
+    text_only(argv[1], &video);
+    close_clip(&video);
     CHECK(strcmp(c4c_status_name(C4C_E_LIMIT), "C4C_E_LIMIT") == 0);
     CHECK(strcmp(c4c_status_name(-1000), "unknown status") == 0);
     CHECK(c4c_abi_version() == C4C_ABI_VERSION && strchr(c4c_version(), '.') != NULL);

@@ -1,4 +1,4 @@
-/* Memory stays flat: models made and freed, texts and videos embedded, many times over.
+/* Memory stays flat: models made and freed, texts and videos embedded, calls cancelled, many times over.
  *
  *     soak WEIGHTS VIDEO CYCLES EMBEDS
  */
@@ -15,14 +15,43 @@ static double resident_mib(void) {
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
 }
 
-static void embed(const c4c_model *model, const char *video, int i) {
-    static float out[4096];
+/* The beginning of the video by every other call, and calls that end early. */
+static void others(const c4c_model *model, clip *c) {
+    c4c_video_options options = {0};
+    options.struct_size = sizeof options;
+    options.num_frames = 2;
+    options.end_us = 300000;
+    c4c_segments *segments = NULL;
+    c4c_status statuses[2];
+    const char *paths[2] = {c->path, "no/such/file"};
+    CHECK(c4c_embed_video_memory(model, c->data, c->size, &options, NULL, out, ROOM, NULL) == C4C_OK);
+    rewind(c->file);
+    CHECK(c4c_embed_video_io(model, &c->io, &options, NULL, out, ROOM, NULL) == C4C_OK);
+    CHECK(c4c_embed_video_paths(model, paths, 2, &options, NULL, NULL, NULL, out, ROOM, statuses, NULL) == C4C_OK);
+    CHECK(c4c_embed_segments(model, c->path, &options, 100000, 100000, NULL, &segments, NULL) == C4C_OK);
+    CHECK(c4c_segments_count(segments) == 3);
+    c4c_segments_free(segments);
+
+    c4c_cancel *cancel = c4c_cancel_new();
+    c4c_call call = {sizeof call, 0, 0, cancel};
+    c4c_cancel_fire(cancel);
+    fill();
+    ALL_CALLS_FAIL(C4C_E_CANCELLED, "", model, c, &call);
+    c4c_cancel_free(cancel);
+    call.cancel = NULL;
+    call.timeout_us = 2000; /* somewhere in its midst */
+    CHECK(c4c_embed_video_path(model, c->path, NULL, &call, out, ROOM, NULL) == C4C_E_TIMEOUT);
+}
+
+static void embed(const c4c_model *model, clip *c, int i) {
+    const char *video = c->path;
     char text[64];
     snprintf(text, sizeof text, "sentence number %d of many", i);
     const char *texts[] = {text};
-    CHECK(c4c_embed_text(model, texts, 1, NULL, out, 4096, NULL) == C4C_OK);
-    CHECK(c4c_embed_video_path(model, video, NULL, NULL, out, 4096, NULL) == C4C_OK);
-    CHECK(c4c_embed_video_path(model, "no/such/file", NULL, NULL, out, 4096, NULL) == C4C_E_MEDIA_IO);
+    CHECK(c4c_embed_text(model, texts, 1, NULL, out, ROOM, NULL) == C4C_OK);
+    CHECK(c4c_embed_video_path(model, video, NULL, NULL, out, ROOM, NULL) == C4C_OK);
+    CHECK(c4c_embed_video_path(model, "no/such/file", NULL, NULL, out, ROOM, NULL) == C4C_E_MEDIA_IO);
+    others(model, c);
 }
 
 /* Runs `n` rounds and prints what they held after the tenth and at the end; false if it grew by more than 16 MiB, far
@@ -42,13 +71,15 @@ static void embed(const c4c_model *model, const char *video, int i) {
 
 int main(int argc, char **argv) {
     CHECK(argc == 5);
+    clip video = open_clip(argv[2]);
     STAYS_FLAT("create, embed, free", atoi(argv[3]), {
         c4c_model *model = load(argv[1]);
-        embed(model, argv[2], i);
+        embed(model, &video, i);
         c4c_free(model);
     });
     c4c_model *model = load(argv[1]);
-    STAYS_FLAT("embed", atoi(argv[4]), embed(model, argv[2], i));
+    STAYS_FLAT("embed", atoi(argv[4]), embed(model, &video, i));
     c4c_free(model);
+    close_clip(&video);
     return 0;
 }
