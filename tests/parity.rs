@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Frame, Head, Log, Model, Options, PixelFormat, Precision, Status};
+use c4c::{Call, Frame, Head, Log, Model, Options, PixelFormat, Precision, Status};
 use support::checkpoint::{Sizes, Writer, B32, SMALL, TINY};
 use support::{distance, frame, golden_vectors, norm};
 
@@ -45,19 +45,19 @@ fn check_all(path: &Path, golden: &str, sizes: &Sizes) {
     let expected = golden_vectors(golden, sizes.embed);
     let texts = texts();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let vectors = model.embed_text(&texts).unwrap();
+    let vectors = model.embed_text(&texts, &Call::default()).unwrap();
     for ((text, ours), expected) in texts.iter().zip(vectors.rows()).zip(&expected) {
         check(&format!("{text:.30?}"), ours.as_slice().unwrap(), expected);
     }
     let pictures: Vec<Vec<u8>> = (0..12).map(|k| frame(k, 320, 240)).collect();
     let frames: Vec<Frame> =
         pictures.iter().map(|rgb| Frame::packed(PixelFormat::Rgb24, 320, 240, rgb).unwrap()).collect();
-    check("video", model.embed_frames(&frames).unwrap().as_slice().unwrap(), &expected[texts.len()]);
+    check("video", model.embed_frames(&frames, &Call::default()).unwrap().as_slice().unwrap(), &expected[texts.len()]);
     let sizes = [(320, 240), (90, 160), (224, 224)];
     let pictures: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(k, &(w, h))| frame(k, w, h)).collect();
     let frames: Vec<Frame> =
         pictures.iter().zip(sizes).map(|(rgb, (w, h))| Frame::packed(PixelFormat::Rgb24, w, h, rgb).unwrap()).collect();
-    let vectors = model.embed_images(&frames).unwrap();
+    let vectors = model.embed_images(&frames, &Call::default()).unwrap();
     for (i, ours) in vectors.rows().into_iter().enumerate() {
         check(&format!("image {i}"), ours.as_slice().unwrap(), &expected[texts.len() + 1 + i]);
     }
@@ -113,29 +113,29 @@ fn every_head() {
     for (i, head) in ["meanP", "seqTransf", "seqLSTM", "3d"].into_iter().enumerate() {
         let expected = &vectors[i * SMALL.embed..][..SMALL.embed];
         let model = load_head(head, None);
-        check(head, model.embed_frames(&frames).unwrap().as_slice().unwrap(), expected);
+        check(head, model.embed_frames(&frames, &Call::default()).unwrap().as_slice().unwrap(), expected);
         // Frames that are split between passes are still one clip.
-        let split = load_head(head, Some(5)).embed_frames(&frames).unwrap();
+        let split = load_head(head, Some(5)).embed_frames(&frames, &Call::default()).unwrap();
         check(head, split.as_slice().unwrap(), expected);
         if head != "3d" {
-            let ours = model.score(&texts, &frames).unwrap();
+            let ours = model.score(&texts, &frames, &Call::default()).unwrap();
             check_scores(head, ours.as_slice().unwrap(), &scores[i * texts.len()..][..texts.len()]);
         }
     }
     let model = load_head("tightTransf", None);
-    let ours = model.score(&texts, &frames).unwrap();
+    let ours = model.score(&texts, &frames, &Call::default()).unwrap();
     check_scores("tightTransf", ours.as_slice().unwrap(), &scores[3 * texts.len()..]);
     let many: Vec<&str> = texts.iter().cycle().take(75).copied().collect();
-    let ours = model.score(&many, &frames).unwrap();
+    let ours = model.score(&many, &frames, &Call::default()).unwrap();
     check_scores("tightTransf", &ours.as_slice().unwrap()[70..], &scores[3 * texts.len()..][..5]);
 
-    let error = model.embed_frames(&frames).unwrap_err();
+    let error = model.embed_frames(&frames, &Call::default()).unwrap_err();
     assert_eq!(error.status(), Status::Modality, "{error}");
-    assert!(model.embed_images(&frames).is_ok());
+    assert!(model.embed_images(&frames, &Call::default()).is_ok());
     let many: Vec<Frame> = frames.iter().cycle().take(78).copied().collect();
-    assert_eq!(load_head("seqTransf", None).embed_frames(&many).unwrap_err().status(), Status::Limit);
-    assert_eq!(model.score(&texts, &many[..77]).unwrap_err().status(), Status::Limit);
-    assert!(load_head("seqLSTM", None).embed_frames(&many).is_ok());
+    assert_eq!(load_head("seqTransf", None).embed_frames(&many, &Call::default()).unwrap_err().status(), Status::Limit);
+    assert_eq!(model.score(&texts, &many[..77], &Call::default()).unwrap_err().status(), Status::Limit);
+    assert!(load_head("seqLSTM", None).embed_frames(&many, &Call::default()).is_ok());
     assert_eq!(load_head("seqLSTM", None).info().head, Head::SeqLstm);
 }
 
@@ -157,8 +157,16 @@ fn bf16_is_close() {
     let texts: Vec<String> = texts().into_iter().chain(["a red bus".into(), "snow on a mountain".into()]).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let pairs = [
-        ("texts", exact.embed_text(&texts).unwrap(), rounded.embed_text(&texts).unwrap()),
-        ("frames", exact.embed_images(&frames).unwrap(), rounded.embed_images(&frames).unwrap()),
+        (
+            "texts",
+            exact.embed_text(&texts, &Call::default()).unwrap(),
+            rounded.embed_text(&texts, &Call::default()).unwrap(),
+        ),
+        (
+            "frames",
+            exact.embed_images(&frames, &Call::default()).unwrap(),
+            rounded.embed_images(&frames, &Call::default()).unwrap(),
+        ),
     ];
     for (name, exact, rounded) in &pairs {
         let (exact, rounded) = (centred(exact), centred(rounded));
@@ -185,9 +193,9 @@ fn company_does_not_change_a_text() {
     let model = load(&path);
     let texts: Vec<String> = (0..75).map(|i| "word ".repeat(i % 31) + &i.to_string()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let together = model.embed_text(&texts).unwrap();
+    let together = model.embed_text(&texts, &Call::default()).unwrap();
     for (i, text) in texts.iter().enumerate() {
-        let alone = model.embed_text(&[text]).unwrap();
+        let alone = model.embed_text(&[text], &Call::default()).unwrap();
         assert!(distance(alone.as_slice().unwrap(), together.row(i).as_slice().unwrap()) < 1e-9, "{text}");
     }
 }
@@ -203,23 +211,23 @@ fn options_change_what_they_say() {
         Model::load(options, Log::default()).unwrap()
     };
     let text = ["a man is riding a motorcycle through a long and winding road"];
-    let unit = with(|_| ()).embed_text(&text).unwrap();
-    let raw = with(|o| o.raw_output = true).embed_text(&text).unwrap();
+    let unit = with(|_| ()).embed_text(&text, &Call::default()).unwrap();
+    let raw = with(|o| o.raw_output = true).embed_text(&text, &Call::default()).unwrap();
     assert!((norm(raw.as_slice().unwrap()) - 1.0).abs() > 0.01);
     assert!(distance(unit.as_slice().unwrap(), raw.as_slice().unwrap()) < 1e-12);
 
-    let gelu = with(|o| o.activation = Some(c4c::Activation::Gelu)).embed_text(&text).unwrap();
+    let gelu = with(|o| o.activation = Some(c4c::Activation::Gelu)).embed_text(&text, &Call::default()).unwrap();
     assert!(distance(unit.as_slice().unwrap(), gelu.as_slice().unwrap()) > 1e-6);
 
-    let cut = with(|o| o.max_words = 5).embed_text(&text).unwrap();
-    let short = with(|_| ()).embed_text(&["a man is"]).unwrap();
+    let cut = with(|o| o.max_words = 5).embed_text(&text, &Call::default()).unwrap();
+    let short = with(|_| ()).embed_text(&["a man is"], &Call::default()).unwrap();
     assert!(distance(cut.as_slice().unwrap(), short.as_slice().unwrap()) < 1e-12);
 
     let small_batches = with(|o| o.max_batch = Some(5));
     let pictures: Vec<Vec<u8>> = (0..12).map(|k| frame(k, 64, 48)).collect();
     let frames: Vec<Frame> =
         pictures.iter().map(|rgb| Frame::packed(PixelFormat::Rgb24, 64, 48, rgb).unwrap()).collect();
-    let one = with(|_| ()).embed_frames(&frames).unwrap();
-    let other = small_batches.embed_frames(&frames).unwrap();
+    let one = with(|_| ()).embed_frames(&frames, &Call::default()).unwrap();
+    let other = small_batches.embed_frames(&frames, &Call::default()).unwrap();
     assert!(distance(one.as_slice().unwrap(), other.as_slice().unwrap()) < 1e-12);
 }

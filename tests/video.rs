@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Frame, Log, Model, Options, PixelFormat, Status, VideoOptions};
+use c4c::{Call, Frame, Log, Model, Options, PixelFormat, Status, VideoOptions};
 use support::checkpoint::{Writer, TINY};
 use support::distance;
 use support::media::{decode_all, ffmpeg, real_media, test_video};
@@ -28,13 +28,13 @@ impl Setup {
     }
 
     fn embed(&self, path: &Path) -> c4c::Result<Vec<f32>> {
-        self.model.embed_video_path(path, &VideoOptions::default()).map(|v| v.to_vec())
+        self.model.embed_video_path(path, &VideoOptions::default(), &Call::default()).map(|v| v.to_vec())
     }
 
     fn frames(&self, frames: &[&Vec<u8>], width: usize, height: usize) -> Vec<f32> {
         let views: Vec<Frame> =
             frames.iter().map(|rgb| Frame::packed(PixelFormat::Rgb24, width, height, rgb).unwrap()).collect();
-        self.model.embed_frames(&views).unwrap().to_vec()
+        self.model.embed_frames(&views, &Call::default()).unwrap().to_vec()
     }
 
     fn fails(&self, path: &Path, status: Status, part: &str) {
@@ -171,14 +171,15 @@ fn truncated_and_damaged_files() {
         // A cut stream still shows its beginning; an MP4's index is at its end.
         std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
         assert_eq!(setup.embed(&damaged).is_ok(), name != "video.mp4");
-        let strict = VideoOptions { strict_decode: true, ..Default::default() };
+        // All frames, so that each is needed.
+        let strict = VideoOptions { strict_decode: true, num_frames: 50, ..Default::default() };
         let mut bytes = whole.clone();
         bytes[whole.len() / 3..][..4000].fill(0x55);
         std::fs::write(&damaged, bytes).unwrap();
         assert!(setup.embed(&damaged).is_ok(), "{name}");
-        let error = setup.model.embed_video_path(&damaged, &strict).unwrap_err();
+        let error = setup.model.embed_video_path(&damaged, &strict, &Call::default()).unwrap_err();
         assert_eq!(error.status(), Status::Decode, "{name}: {error}");
-        assert!(setup.model.embed_video_path(&path, &strict).is_ok(), "{name}");
+        assert!(setup.model.embed_video_path(&path, &strict, &Call::default()).is_ok(), "{name}");
     }
 }
 
@@ -195,7 +196,7 @@ fn damage_near_the_end_costs_one_frame() {
     std::fs::write(&path, bytes).unwrap();
     let embed = |threads| {
         let options = VideoOptions { decode_threads: Some(threads), ..Default::default() };
-        setup.model.embed_video_path(&path, &options).unwrap()
+        setup.model.embed_video_path(&path, &options, &Call::default()).unwrap()
     };
     let one = embed(1);
     for threads in [2, 4, 8, 16] {
@@ -213,7 +214,7 @@ fn frames_that_grow_beyond_the_limit() {
     std::fs::write(&path, [std::fs::read(small).unwrap(), std::fs::read(large).unwrap()].concat()).unwrap();
     for decode_threads in [Some(1), Some(2), None] {
         let options = VideoOptions { max_pixels: 10_000, decode_threads, ..Default::default() };
-        let error = setup.model.embed_video_path(&path, &options).unwrap_err();
+        let error = setup.model.embed_video_path(&path, &options, &Call::default()).unwrap_err();
         assert_eq!(error.status(), Status::Limit, "{error}");
     }
     assert!(setup.embed(&path).is_ok());
@@ -227,7 +228,7 @@ fn bounds_and_choices() {
         ["-f", "lavfi", "-i", "testsrc2=size=320x240:duration=1", "-f", "lavfi", "-i", "testsrc=size=64x48:duration=1"];
     let output = ["-map", "0", "-map", "1", "-c:v", "ffv1", path.to_str().unwrap()];
     ffmpeg(&[&inputs[..], &output].concat());
-    let embed = |options: VideoOptions| setup.model.embed_video_path(&path, &options);
+    let embed = |options: VideoOptions| setup.model.embed_video_path(&path, &options, &Call::default());
     let best = embed(VideoOptions::default()).unwrap();
     let first = embed(VideoOptions { stream_index: Some(0), ..Default::default() }).unwrap();
     let second = embed(VideoOptions { stream_index: Some(1), ..Default::default() }).unwrap();
@@ -236,7 +237,7 @@ fn bounds_and_choices() {
     let none = embed(VideoOptions { stream_index: Some(2), ..Default::default() }).unwrap_err();
     assert_eq!(none.status(), Status::NoVideo);
     let limit = embed(VideoOptions { max_pixels: 320 * 240 - 1, ..Default::default() }).unwrap_err();
-    assert_eq!(limit.status(), Status::Limit);
+    assert_eq!(limit.status(), Status::Limit, "{limit}");
     assert!(embed(VideoOptions { max_pixels: 320 * 240, ..Default::default() }).is_ok());
     for threads in [1, 3] {
         let same = embed(VideoOptions { decode_threads: Some(threads), ..Default::default() }).unwrap();

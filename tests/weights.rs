@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Activation, Head, Log, Modality, Model, ModelName, Options, Status};
+use c4c::{Activation, Call, Head, Log, Modality, Model, ModelName, Options, Status};
 use support::checkpoint::{Tensor, Writer, SMALL, TINY};
 
 struct Folder(tempfile::TempDir);
@@ -145,13 +145,13 @@ fn one_tower_alone() {
     let frame = c4c::Frame::packed(c4c::PixelFormat::Rgb24, 40, 30, &rgb).unwrap();
 
     let text = load(Modality::Text);
-    assert_eq!(text.embed_text(&["a dog"]).unwrap().ncols(), 96);
-    assert_eq!(text.embed_frames(&[frame]).unwrap_err().status(), Status::Modality);
+    assert_eq!(text.embed_text(&["a dog"], &Call::default()).unwrap().ncols(), 96);
+    assert_eq!(text.embed_frames(&[frame], &Call::default()).unwrap_err().status(), Status::Modality);
     assert!(text.info().arch.vision.is_none());
 
     let video = load(Modality::Video);
-    assert_eq!(video.embed_frames(&[frame]).unwrap().len(), 96);
-    assert_eq!(video.embed_text(&["a dog"]).unwrap_err().status(), Status::Modality);
+    assert_eq!(video.embed_frames(&[frame], &Call::default()).unwrap().len(), 96);
+    assert_eq!(video.embed_text(&["a dog"], &Call::default()).unwrap_err().status(), Status::Modality);
 }
 
 /// transformers saves the halves of a model in files of their own.
@@ -161,10 +161,10 @@ fn a_file_with_one_tower() {
     let path = folder.tampered(|w| w.tensors.retain(|t| !t.name.starts_with("visual.")));
     let model = load(Options::new(&path));
     assert_eq!(model.modality(), Modality::Text);
-    assert!(model.embed_text(&["a dog"]).is_ok());
+    assert!(model.embed_text(&["a dog"], &Call::default()).is_ok());
     let rgb = support::frame(0, 40, 30);
     let frame = c4c::Frame::packed(c4c::PixelFormat::Rgb24, 40, 30, &rgb).unwrap();
-    assert_eq!(model.embed_frames(&[frame]).unwrap_err().status(), Status::Modality);
+    assert_eq!(model.embed_frames(&[frame], &Call::default()).unwrap_err().status(), Status::Modality);
     let video = Options { modality: Modality::Video, ..Options::new(&path) };
     fails(video, Status::WeightsMismatch, "`clip.visual.conv1.weight` is missing");
 
@@ -174,7 +174,7 @@ fn a_file_with_one_tower() {
     writer.hugging_face(&half);
     let model = load(Options::new(&half));
     assert_eq!((model.modality(), model.dim()), (Modality::Video, 96));
-    assert_eq!(model.embed_text(&["a dog"]).unwrap_err().status(), Status::Modality);
+    assert_eq!(model.embed_text(&["a dog"], &Call::default()).unwrap_err().status(), Status::Modality);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn heads_are_taken_from_the_weights_or_as_asked() {
     assert_eq!(load(with(Some(Head::Mean))).info().head, Head::Mean);
     fails(with(Some(Head::SeqLstm)), Status::WeightsMismatch, "no `lstm_visual.*`");
     let text = Options { modality: Modality::Text, ..Options::new(&path) };
-    assert!(load(text).embed_text(&["a dog"]).is_ok());
+    assert!(load(text).embed_text(&["a dog"], &Call::default()).is_ok());
 
     let mut writer = Writer::with_head(&SMALL, 1, "seqLSTM");
     writer.tensor("lstm_visual.weight_hh_l0").shape = vec![512, 64];
@@ -201,7 +201,7 @@ fn open_clip_s_variants() {
     let plain = folder.path("plain.safetensors");
     Writer::new(&TINY, 1).safetensors(&plain);
     let text = ["a red ball"];
-    let expected = load(Options::new(&plain)).embed_text(&text).unwrap();
+    let expected = load(Options::new(&plain)).embed_text(&text, &Call::default()).unwrap();
 
     // CustomTextCLIP: the text tower behind `text.`, and a mask that is no weight.
     let custom = folder.path("custom.safetensors");
@@ -216,15 +216,15 @@ fn open_clip_s_variants() {
     let mask = Tensor { name: "attn_mask".into(), shape: vec![77, 77], mean: 0.0, std: 1.0, half: false };
     list.push(("text.attn_mask".into(), mask.clone(), support::checkpoint::bytes(&mask, 1)));
     support::checkpoint::write_safetensors(&custom, list);
-    assert_eq!(load(Options::new(&custom)).embed_text(&text).unwrap(), expected);
+    assert_eq!(load(Options::new(&custom)).embed_text(&text, &Call::default()).unwrap(), expected);
 
     // The configuration beside the weights tells the activation, unless the caller does.
     std::fs::write(folder.path("open_clip_config.json"), r#"{"model_cfg": {"embed_dim": 96}}"#).unwrap();
     assert_eq!(load(Options::new(&plain)).info().activation, Activation::Gelu);
     let asked = Options { activation: Some(Activation::QuickGelu), ..Options::new(&plain) };
-    assert_eq!(load(asked).embed_text(&text).unwrap(), expected);
+    assert_eq!(load(asked).embed_text(&text, &Call::default()).unwrap(), expected);
     std::fs::write(folder.path("open_clip_config.json"), r#"{"model_cfg": {"quick_gelu": true}}"#).unwrap();
-    assert_eq!(load(Options::new(&plain)).embed_text(&text).unwrap(), expected);
+    assert_eq!(load(Options::new(&plain)).embed_text(&text, &Call::default()).unwrap(), expected);
     std::fs::write(folder.path("open_clip_config.json"), "{").unwrap();
     file_fails(&plain, Status::WeightsFormat, "open_clip_config.json");
 
@@ -240,7 +240,7 @@ fn a_hugging_face_folder() {
     file_fails(folder.0.path(), Status::WeightsIo, "none of model.safetensors");
     Writer::new(&TINY, 1).hugging_face(&folder.path("model.safetensors"));
     let text = ["a red ball"];
-    let expected = load(Options::new(folder.0.path())).embed_text(&text).unwrap();
+    let expected = load(Options::new(folder.0.path())).embed_text(&text, &Call::default()).unwrap();
     let config = |act: &str| {
         let json = format!(
             r#"{{"text_config": {{"hidden_act": "{act}", "num_attention_heads": 2}},
@@ -252,7 +252,7 @@ fn a_hugging_face_folder() {
     let model = load(Options::new(folder.0.path()));
     let arch = &model.info().arch;
     assert_eq!((model.info().activation, arch.text.as_ref().unwrap().heads), (Activation::Gelu, 2));
-    assert_ne!(model.embed_text(&text).unwrap(), expected);
+    assert_ne!(model.embed_text(&text, &Call::default()).unwrap(), expected);
     config("relu");
     file_fails(folder.0.path(), Status::Unsupported, "`relu`");
     std::fs::remove_file(folder.path("config.json")).unwrap();
@@ -263,11 +263,11 @@ fn a_hugging_face_folder() {
         "model": {"type": "WordLevel", "vocab": {"a": 320, "red": 736, "ball": 49407, "?": 5}, "unk_token": "?"}}"#;
     std::fs::write(folder.path("tokenizer.json"), tokenizer).unwrap();
     let model = load(Options::new(folder.0.path()));
-    let ours = model.embed_text(&["a red ball", "a red ball and more"]).unwrap();
+    let ours = model.embed_text(&["a red ball", "a red ball and more"], &Call::default()).unwrap();
     assert_ne!(ours.row(0), expected.row(0));
     assert!(support::distance(&ours.row(0).to_vec(), &ours.row(1).to_vec()) < 1e-9);
     let named = Options { tokenizer_path: Some(folder.path("tokenizer.json")), ..Options::new(folder.0.path()) };
-    let named = load(named).embed_text(&["a red ball"]).unwrap();
+    let named = load(named).embed_text(&["a red ball"], &Call::default()).unwrap();
     assert!(support::distance(&named.row(0).to_vec(), &ours.row(0).to_vec()) < 1e-9);
     std::fs::write(folder.path("tokenizer.json"), "{}").unwrap();
     file_fails(folder.0.path(), Status::Tokenizer, "tokenizer.json");
@@ -295,7 +295,10 @@ fn shards() {
     let whole = folder.path("whole.safetensors");
     Writer::new(&TINY, 1).safetensors(&whole);
     let text = ["a red ball"];
-    assert_eq!(model.embed_text(&text).unwrap(), load(Options::new(whole)).embed_text(&text).unwrap());
+    assert_eq!(
+        model.embed_text(&text, &Call::default()).unwrap(),
+        load(Options::new(whole)).embed_text(&text, &Call::default()).unwrap()
+    );
     assert!(Model::load(Options::new(folder.0.path()), Log::default()).is_ok());
 
     std::fs::remove_file(&two).unwrap();

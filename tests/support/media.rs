@@ -21,9 +21,20 @@ pub fn test_video(path: &Path, size: &str, rate: u32, frames: u32, encode: &[&st
     ffmpeg(&args);
 }
 
-/// Every frame of the best video stream as packed RGB, converted at full size by the same scaler.
+/// Every frame of the best video stream as packed RGB, converted at full size by the same scaler. On one thread: what FFmpeg
+/// conceals of damaged frames depends on how many there are.
 pub fn decode_all(path: &Path, width: usize, height: usize) -> Vec<Vec<u8>> {
-    let args = ["-noautorotate", "-i", path.to_str().unwrap(), "-vsync", "passthrough", "-sws_flags", "bilinear"];
+    let args = [
+        "-threads",
+        "1",
+        "-noautorotate",
+        "-i",
+        path.to_str().unwrap(),
+        "-vsync",
+        "passthrough",
+        "-sws_flags",
+        "bilinear",
+    ];
     let raw = ffmpeg(&[&args[..], &["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]].concat());
     assert_eq!(raw.len() % (width * height * 3), 0);
     raw.chunks_exact(width * height * 3).map(<[u8]>::to_vec).collect()
