@@ -206,6 +206,12 @@ impl VideoOptions {
     pub const DEFAULT_NUM_FRAMES: usize = 12;
     pub const MAX_FRAMES: usize = 4096;
     pub const DEFAULT_MAX_PIXELS: u64 = 8192 * 8192;
+
+    /// How many threads decode: what was asked for, or one per core.
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.decode_threads.unwrap_or_else(cores)
+    }
 }
 
 impl Default for VideoOptions {

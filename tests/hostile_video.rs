@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use c4c::{pictures, Call, Color, Media, Picture, Result, Sampling, Seek, Source, Status, VideoOptions};
 use support::checkpoint::mix;
 use support::media::{ffmpeg, real_media};
+use support::memory::{peak_memory, start_of_peak};
 
 /// How long one round may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -60,19 +61,6 @@ impl Random {
     fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
-}
-
-/// Forgets the peak of whatever ran before, and says where memory stands.
-fn start_of_peak() -> usize {
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    peak_memory()
-}
-
-/// The process's largest resident set so far, in bytes.
-fn peak_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 /// Takes what the process writes on stderr, below Rust's own, while it lives.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use c4c::{inspect, Status};
 use support::checkpoint::{mix, Writer, MICRO};
+use support::memory::{peak_memory, start_of_peak};
 
 /// Pseudo-random numbers from a seed.
 struct Random(u64);
@@ -19,19 +20,6 @@ impl Random {
         self.0 = mix(self.0);
         (self.0 >> 16) as usize % n.max(1)
     }
-}
-
-/// Forgets the peak of whatever ran before, and says where memory stands.
-fn start_of_peak() -> usize {
-    std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    peak_memory()
-}
-
-/// The process's largest resident set so far, in bytes.
-fn peak_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 /// Numbers that length fields, counts and opcodes do not expect.

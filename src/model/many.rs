@@ -36,8 +36,7 @@ impl Model {
     ) -> Result<Vec<Result<Array1<f32>>>> {
         self.gives_vectors()?;
         let side = self.resolution()?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = options.decode_threads.unwrap_or_else(cores);
+        let threads = options.threads();
         let decoders = threads.min(paths.len()).max(1);
         let alone = VideoOptions { decode_threads: Some((threads / decoders).max(1)), ..options.clone() };
         // The token ends the decoders when this call ends, for whatever reason.

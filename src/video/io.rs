@@ -134,20 +134,8 @@ impl<'a> Io<'a> {
 
     /// Takes the media back, to open it once more from its beginning.
     pub(super) fn into_media(self) -> Box<dyn Media + 'a> {
-        struct Gone;
-        impl Media for Gone {
-            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-                Ok(0)
-            }
-            fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
-                Ok(0)
-            }
-            fn size(&mut self) -> Option<u64> {
-                None
-            }
-        }
-        // SAFETY: as in `error`.
-        unsafe { std::mem::replace(&mut (*self.reader).media, Box::new(Gone)) }
+        // SAFETY: as in `error`; nothing reads through `self` any more.
+        unsafe { std::mem::replace(&mut (*self.reader).media, Box::new(io::Cursor::new(&[][..]))) }
     }
 }
 

@@ -52,8 +52,7 @@ struct Work<'w> {
 
 impl Work<'_> {
     fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.options.decode_threads.unwrap_or_else(cores)
+        self.options.threads()
     }
 
     fn picture(
@@ -64,6 +63,13 @@ impl Work<'_> {
     ) -> Result<Vec<u8>> {
         (self.finish)(preprocessor, &converter.rgb(frame)?)
     }
+}
+
+/// What the model sees of a frame.
+fn square(preprocessor: &mut Preprocessor, frame: &Frame) -> Result<Vec<u8>> {
+    let mut square = preprocessor.room(1)?;
+    preprocessor.run(frame, &mut square)?;
+    Ok(square)
 }
 
 /// Who wants frames.

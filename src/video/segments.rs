@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{visit, Found, Sink, Source, Timeline, Work};
+use super::{square, visit, Found, Sink, Source, Timeline, Work};
 use crate::error::{Error, Result, Status};
-use crate::image::{Frame, Preprocessor};
 use crate::options::VideoOptions;
 use crate::runtime::Call;
 
@@ -42,12 +41,7 @@ pub(crate) fn segments(
     (window_us, step_us): (i64, i64),
     each: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Found> {
-    let finish = |preprocessor: &mut Preprocessor, frame: &Frame| {
-        let mut square = preprocessor.room(1)?;
-        preprocessor.run(frame, &mut square)?;
-        Ok(square)
-    };
-    let work = Work { options, call, side, finish: &finish };
+    let work = Work { options, call, side, finish: &square };
     let mut sink = Segments {
         options,
         call,

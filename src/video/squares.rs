@@ -1,6 +1,6 @@
 //! One set of frames that stands for a video.
 
-use super::{visit, Found, Sink, Source, Timeline, Work};
+use super::{square, visit, Found, Sink, Source, Timeline, Work};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::VideoOptions;
@@ -33,12 +33,7 @@ pub struct Picture {
 /// `MediaIo`, `MediaFormat`, `NoVideo`, `Limit`, `Forbidden`, `Unsupported`, `InvalidArgument` for a part that does not
 /// exist, `Cancelled`, `Timeout`; `Decode` with `strict_decode`.
 pub(crate) fn squares(source: Source, options: &VideoOptions, call: &Call, side: usize) -> Result<Sampled> {
-    let finish = |preprocessor: &mut Preprocessor, frame: &Frame| {
-        let mut square = preprocessor.room(1)?;
-        preprocessor.run(frame, &mut square)?;
-        Ok(square)
-    };
-    let work = Work { options, call, side, finish: &finish };
+    let work = Work { options, call, side, finish: &square };
     let mut sink = Squares { options, picks: Vec::new(), next: 0, size: side * side * 3, pixels: Vec::new() };
     let found = visit(source, &work, &mut sink)?;
     Ok(Sampled { pixels: sink.pixels, found })

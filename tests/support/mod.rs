@@ -4,6 +4,7 @@
 
 pub mod checkpoint;
 pub mod media;
+pub mod memory;
 
 use std::path::PathBuf;
 
