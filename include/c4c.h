@@ -628,11 +628,11 @@ typedef struct c4c_options {
    */
   uint32_t num_threads;
   /**
-   * The most images in one forward pass, at most 4096. 0: chosen.
+   * The most images in one forward pass, of whatever callers, at most 4096. 0: chosen.
    */
   uint32_t max_batch;
   /**
-   * Not served yet: 0.
+   * Microseconds that texts or images which do not fill a forward pass wait for those of other callers. 0: not at all.
    */
   uint32_t max_batch_delay_us;
   /**
@@ -761,6 +761,113 @@ typedef struct c4c_info {
    */
   char weights[64];
 } c4c_info;
+
+/**
+ * What a model has done since it was made, and what it holds now. Zero the struct, set `struct_size`, and let
+ * `c4c_get_stats` fill it. Times are sums over all calls and threads.
+ */
+typedef struct c4c_stats {
+  /**
+   * `sizeof(c4c_stats)`
+   */
+  uint32_t struct_size;
+  /**
+   * 0
+   */
+  uint32_t reserved;
+  /**
+   * Calls that embed or score, begun.
+   */
+  uint64_t calls;
+  /**
+   * Of these, not ended yet.
+   */
+  uint64_t running;
+  /**
+   * Of these, ended by what is wrong with the arguments, or by what the model is not made for: -1 to -3, -23 to -25.
+   */
+  uint64_t failed_argument;
+  /**
+   * By a video: -60 to -65.
+   */
+  uint64_t failed_media;
+  /**
+   * By C4C_E_OUT_OF_MEMORY.
+   */
+  uint64_t failed_memory;
+  /**
+   * By any other error.
+   */
+  uint64_t failed_other;
+  /**
+   * By C4C_E_CANCELLED.
+   */
+  uint64_t cancelled;
+  /**
+   * By C4C_E_TIMEOUT.
+   */
+  uint64_t timed_out;
+  /**
+   * Texts that went through the model.
+   */
+  uint64_t texts;
+  /**
+   * Images that went through the model. A frame that repeats the one before it goes once.
+   */
+  uint64_t images;
+  /**
+   * Forward passes of the text tower.
+   */
+  uint64_t text_batches;
+  /**
+   * Forward passes of the vision tower.
+   */
+  uint64_t image_batches;
+  /**
+   * Texts in a pass, on average; 0 before the first.
+   */
+  double mean_text_batch;
+  /**
+   * Images in a pass, on average; 0 before the first.
+   */
+  double mean_image_batch;
+  /**
+   * Texts that wait for the model now.
+   */
+  uint64_t queued_texts;
+  /**
+   * Images that wait for the model now.
+   */
+  uint64_t queued_images;
+  /**
+   * Calls that wait now for room in the queues, or for a core to decode on. Cores are shared by all models of the process.
+   */
+  uint64_t waiting_calls;
+  /**
+   * Bytes of images and token ids that wait for the model or are in a pass.
+   */
+  uint64_t bytes_held;
+  /**
+   * How long texts and images waited between being handed over and their pass.
+   */
+  int64_t queue_us;
+  /**
+   * How long calls took to find and decode frames: waiting for cores included, waiting for room in the queues not.
+   */
+  int64_t decode_us;
+  /**
+   * Converting, scaling and cropping; for videos a part of the above, on however many threads.
+   */
+  int64_t preprocess_us;
+  /**
+   * Forward passes of the text tower.
+   */
+  int64_t text_forward_us;
+  /**
+   * Forward passes of the vision tower.
+   */
+  int64_t image_forward_us;
+} c4c_stats;
 
 /**
  * How one call may end before its time. NULL wherever it is taken: no limit.
@@ -970,6 +1077,22 @@ C4C_API
 c4c_status c4c_get_info(const struct c4c_model *model,
                         struct c4c_info *out,
                         struct c4c_error *err);
+
+/**
+ * What the model has done since it was made, and what it holds at this moment. Counts of calls that run meanwhile may lag
+ * behind each other.
+ *
+ * @param model  not NULL
+ * @param out    receives the answer; not NULL; `struct_size` set, the rest zero
+ * @param err    filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT
+ *
+ * Thread-safety: any number of threads may call this on one model. It waits for no forward pass.
+ */
+C4C_API
+c4c_status c4c_get_stats(const struct c4c_model *model,
+                         struct c4c_stats *out,
+                         struct c4c_error *err);
 
 /**
  * Embeds texts.

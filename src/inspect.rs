@@ -38,7 +38,7 @@ pub fn inspect(path: &Path) -> Result<Inspection> {
     weights.collect_problems();
     let stated = weights.vision_config().activation.or(weights.text_config().activation);
     let (name, dtypes, tokenizer) = (weights.describe(), weights.dtypes(), weights.tokenizer());
-    let clip = Clip::load(weights, LoadOptions { max_batch: 1, ..LoadOptions::default() })?;
+    let clip = Clip::load(weights, LoadOptions::default())?;
     Ok(Inspection {
         weights: name,
         arch: clip.arch,

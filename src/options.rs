@@ -1,6 +1,7 @@
 //! What a caller may choose, as validated, typed values. The C structs are turned into these in `ffi`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which towers are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,6 +117,8 @@ pub struct Options {
     pub num_threads: Option<usize>,
     /// The most images in one forward pass; `None`: chosen.
     pub max_batch: Option<usize>,
+    /// How long texts or images that do not fill a forward pass wait for others to join them.
+    pub max_batch_delay: Duration,
 }
 
 impl Options {
@@ -137,6 +140,7 @@ impl Options {
             strict_text: false,
             num_threads: None,
             max_batch: None,
+            max_batch_delay: Duration::ZERO,
         }
     }
 }
@@ -206,12 +210,6 @@ impl VideoOptions {
     pub const DEFAULT_NUM_FRAMES: usize = 12;
     pub const MAX_FRAMES: usize = 4096;
     pub const DEFAULT_MAX_PIXELS: u64 = 8192 * 8192;
-
-    /// How many threads decode: what was asked for, or one per core.
-    pub(crate) fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.decode_threads.unwrap_or_else(cores)
-    }
 }
 
 impl Default for VideoOptions {

@@ -172,6 +172,15 @@ fn many_threads_one_model() {
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
 }
 
+/// All calls from 16 threads, with cancels, deadlines and errors, and a free in their midst.
+#[test]
+fn the_engine_under_load() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/stress.c", &[]);
+    let [calls, seconds, seed] = ["3000", "0", "1"].map(Path::new);
+    println!("{}", silent(&program, &[&programs.weights(), &programs.video(), calls, seconds, seed]));
+}
+
 #[test]
 fn memory_stays_flat() {
     let programs = Programs::new();

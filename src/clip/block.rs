@@ -53,12 +53,64 @@ impl Linear {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_to_kind(self.weight.kind())?.f_linear(&self.weight, Some(&self.bias))?)
+        at_least_rows(&x.f_to_kind(self.weight.kind())?, |x| Ok(x.f_linear(&self.weight, Some(&self.bias))?))
     }
 
     /// The part of the outputs from `start` on, as a layer of its own on the same memory.
     fn outputs(&self, start: i64, length: i64) -> Result<Linear> {
         Ok(Linear { weight: self.weight.f_narrow(0, start, length)?, bias: self.bias.f_narrow(0, start, length)? })
+    }
+}
+
+/// With fewer rows than this, matrix products take other ways and round otherwise; with more, a row's result does not hang
+/// on how many there are. Measured with libtorch 2.11 on x86-64.
+const ROWS: i64 = 12;
+
+/// `product` of `[…, width]`, with rows of zeros added where there are few: so that a vector has the same bits whatever
+/// company it was computed in.
+pub(super) fn at_least_rows(x: &Tensor, product: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let size = x.size();
+    let rows: i64 = size[..size.len() - 1].iter().product();
+    if rows >= ROWS {
+        return product(x);
+    }
+    let flat = x.f_reshape([rows, -1])?.f_constant_pad_nd([0, 0, 0, ROWS - rows])?;
+    let mut shape = size;
+    shape.pop();
+    shape.push(-1);
+    Ok(product(&flat)?.f_narrow(0, 0, rows)?.f_reshape(shape)?)
+}
+
+/// How the tokens of several sequences lie in one tensor.
+pub(super) trait Spans {
+    /// Applies `attend`, which takes `[sequences, tokens, 3 · width]` and whether a token sees only those before it and
+    /// itself, to the sequences in `qkv`.
+    fn attend(&self, qkv: &Tensor, attend: &dyn Fn(&Tensor, bool) -> Result<Tensor>) -> Result<Tensor>;
+
+    /// The pooled token of each sequence, `[sequences, width]`.
+    fn pool(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Applies `attend` to the queries of the pooled tokens, `[sequences, 1, width]`, and `[sequences, tokens, 2 · width]`; its
+    /// mask says which of the tokens are seen.
+    fn attend_pooled(&self, query: &Tensor, kv: &Tensor, attend: &AttendPooled) -> Result<Tensor>;
+}
+
+pub(super) type AttendPooled<'a> = dyn Fn(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor> + 'a;
+
+/// Sequences of the same length, `[sequences, tokens, width]`, in which all tokens see all others and the first is pooled.
+pub(super) struct Even;
+
+impl Spans for Even {
+    fn attend(&self, qkv: &Tensor, attend: &dyn Fn(&Tensor, bool) -> Result<Tensor>) -> Result<Tensor> {
+        attend(qkv, false)
+    }
+
+    fn pool(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_select(1, 0)?)
+    }
+
+    fn attend_pooled(&self, query: &Tensor, kv: &Tensor, attend: &AttendPooled) -> Result<Tensor> {
+        Ok(attend(&query.f_unsqueeze(1)?, kv, None)?.f_squeeze_dim(1)?)
     }
 }
 
@@ -135,27 +187,27 @@ impl Block {
         })
     }
 
-    /// All tokens: `[batch, tokens, width]` to the same. With `causal`, a token sees only those before it and itself.
-    pub(super) fn forward(&self, x: &Tensor, causal: bool) -> Result<Tensor> {
+    /// All tokens, of sequences that `spans` tells apart, to the same.
+    pub(super) fn forward(&self, x: &Tensor, spans: &impl Spans) -> Result<Tensor> {
         let qkv = self.qkv.forward(&self.ln_1.forward(x)?)?;
-        let part = |i: i64| self.split_heads(&qkv.f_narrow(2, i * self.width, self.width)?);
-        let seen = attend(&part(0)?, &part(1)?, &part(2)?, None, causal)?;
-        let x = x.f_add(&self.out.forward(&self.join_heads(&seen)?)?)?;
+        let seen = spans.attend(&qkv, &|qkv, causal| {
+            let part = |i: i64| self.split_heads(&qkv.f_narrow(2, i * self.width, self.width)?);
+            self.join_heads(&attend(&part(0)?, &part(1)?, &part(2)?, None, causal)?)
+        })?;
+        let x = x.f_add(&self.out.forward(&seen)?)?;
         self.mlp(&x)
     }
 
-    /// Only the tokens that are pooled: of `[batch, tokens, width]` the one at `rows[b]`, `[batch, 1, 1]` of int64, as
-    /// `[batch, 1, width]`. Gives what [`Block::forward`] gives there. `visible`, `[batch, 1, 1, tokens]` of bool,
-    /// says which tokens it sees; None: all.
-    pub(super) fn forward_pooled(&self, x: &Tensor, rows: &Tensor, visible: Option<&Tensor>) -> Result<Tensor> {
+    /// Only the token of each sequence that is pooled, `[sequences, width]`. Gives what [`Block::forward`] gives there.
+    pub(super) fn forward_pooled(&self, x: &Tensor, spans: &impl Spans) -> Result<Tensor> {
         let normed = self.ln_1.forward(x)?;
-        let batch = x.size()[0];
-        let index = rows.f_expand([batch, 1, self.width], false)?;
-        let query = self.qkv.outputs(0, self.width)?.forward(&normed.f_gather(1, &index, false)?)?;
+        let query = self.qkv.outputs(0, self.width)?.forward(&spans.pool(&normed)?)?;
         let kv = self.qkv.outputs(self.width, 2 * self.width)?.forward(&normed)?;
-        let part = |i: i64| self.split_heads(&kv.f_narrow(2, i * self.width, self.width)?);
-        let seen = attend(&self.split_heads(&query)?, &part(0)?, &part(1)?, visible, false)?;
-        let x = x.f_gather(1, &index, false)?.f_add(&self.out.forward(&self.join_heads(&seen)?)?)?;
+        let seen = spans.attend_pooled(&query, &kv, &|query, kv, visible| {
+            let part = |i: i64| self.split_heads(&kv.f_narrow(2, i * self.width, self.width)?);
+            self.join_heads(&attend(&self.split_heads(query)?, &part(0)?, &part(1)?, visible, false)?)
+        })?;
+        let x = spans.pool(x)?.f_add(&self.out.forward(&seen)?)?;
         self.mlp(&x)
     }
 

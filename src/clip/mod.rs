@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
+use crate::runtime::{Compute, Ids, Image};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use temporal::Temporal;
 use text::TextTower;
@@ -23,8 +24,6 @@ pub struct LoadOptions {
     pub head: Option<Head>,
     pub activation: Option<Activation>,
     pub precision: Precision,
-    /// The most images in one forward pass; at least 1.
-    pub max_batch: usize,
 }
 
 /// What is the same in all blocks of a tower.
@@ -62,7 +61,6 @@ pub struct Clip {
     vision: Option<VisionTower>,
     text: Option<TextTower>,
     temporal: Temporal,
-    max_batch: usize,
 }
 
 impl Clip {
@@ -98,61 +96,33 @@ impl Clip {
             vision,
             text,
             temporal,
-            max_batch: options.max_batch.max(1),
         })
     }
 
-    /// Raw embeddings of texts, one row each. The ids of a text end with the one at which it is read.
-    pub fn texts(&self, ids: &[Vec<u32>]) -> Result<Array2<f32>> {
+    /// One video's embedding from those of its frames, by the model's head: one row, not normalised.
+    pub fn video(&self, frames: &Array2<f32>) -> Result<Array2<f32>> {
+        to_rows(&self.temporal.video(&Tensor::try_from(frames)?)?)
+    }
+
+    /// tightTransf's scores of texts against the frames of one video, given as raw embeddings: `[texts, 1]`.
+    pub fn scores(&self, texts: &Array2<f32>, frames: &Array2<f32>) -> Result<Array2<f32>> {
+        to_rows(&self.temporal.scores(&Tensor::try_from(texts)?, &Tensor::try_from(frames)?)?)
+    }
+}
+
+impl Compute for Clip {
+    /// 32 texts of the usual length: more at once are hardly faster, and an image need not wait long behind them.
+    const MOST_IDS: usize = 512;
+
+    fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
-        // Alike lengths share a pass, so that little of it is padding.
-        let mut order: Vec<usize> = (0..ids.len()).collect();
-        order.sort_by_key(|&i| ids[i].len());
-        let mut out = Array2::zeros((ids.len(), self.arch.embed));
-        for group in order.chunks(TextTower::MAX_BATCH) {
-            let batch: Vec<&[u32]> = group.iter().map(|&i| ids[i].as_slice()).collect();
-            let rows = to_rows(&tower.encode(&batch)?)?;
-            for (row, &i) in rows.rows().into_iter().zip(group) {
-                out.row_mut(i).assign(&row);
-            }
-        }
-        Ok(out)
+        to_rows(&tower.encode(texts)?)
     }
 
-    /// Raw embeddings of images that have nothing to do with each other, one row each. `pixels` holds squares of RGB
-    /// bytes of the model's resolution.
-    pub fn images(&self, pixels: &[u8]) -> Result<Array2<f32>> {
-        to_rows(&self.encode(pixels, false)?)
-    }
-
-    /// One video's embedding from its frames, by the model's head: one row, not normalised.
-    pub fn video(&self, pixels: &[u8]) -> Result<Array2<f32>> {
-        let frames = self.encode(pixels, true)?;
-        to_rows(&self.temporal.video(&frames)?)
-    }
-
-    /// How well one video goes with each text, given as raw embeddings, by the model's head: `[texts, 1]`.
-    pub fn scores(&self, texts: &Array2<f32>, pixels: &[u8]) -> Result<Array2<f32>> {
-        let frames = self.encode(pixels, true)?;
-        let texts = Tensor::try_from(texts)?;
-        if self.head == Head::TightTransf {
-            return to_rows(&self.temporal.scores(&texts, &frames)?);
-        }
-        let Some(logit_scale) = self.logit_scale else {
-            return Err(Error::unsupported(
-                "the checkpoint has no `logit_scale`, so there is no score; compare vectors",
-            ));
-        };
-        let video = temporal::unit(&self.temporal.video(&frames)?)?;
-        let cosines = temporal::unit(&texts)?.f_matmul(&video.f_transpose(0, 1)?)?;
-        to_rows(&cosines.f_mul_scalar(f64::from(logit_scale).exp())?)
-    }
-
-    /// Raw frame embeddings `[n, embed]`; with `one_clip` each frame follows the one before it.
-    fn encode(&self, pixels: &[u8], one_clip: bool) -> Result<Tensor> {
+    fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
-        tower.encode(pixels, one_clip, self.max_batch)
+        to_rows(&tower.encode(images)?)
     }
 }
 

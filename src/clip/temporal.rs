@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::block::{load_stack, Block, BlockShape, LayerNorm};
+use super::block::{load_stack, Block, BlockShape, Even, LayerNorm};
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head};
 use crate::weights::{Arch, Checkpoint};
@@ -105,7 +105,7 @@ impl Temporal {
             Temporal::SeqTransf { positions, blocks } => {
                 let mut x = frames.f_add(&first(positions, frames.size()[0], "seqTransf")?)?.f_unsqueeze(0)?;
                 for block in blocks {
-                    x = block.forward(&x, false)?;
+                    x = block.forward(&x, &Even)?;
                 }
                 x.f_squeeze_dim(0)?.f_add(frames)?
             }
@@ -122,35 +122,27 @@ impl Temporal {
         Ok(unit(&frames)?.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)
     }
 
-    /// tightTransf's score of each text, `[texts, embed]`, against one video, `[frames, embed]`: `[texts, 1]`.
+    /// tightTransf's score of each text, `[texts, embed]`, against one video, `[frames, embed]`: `[texts, 1]`, in one pass.
     pub(super) fn scores(&self, texts: &Tensor, frames: &Tensor) -> Result<Tensor> {
-        /// Pairs in one pass.
-        const BATCH: usize = 32;
         let Temporal::TightTransf(cross) = self else {
             return Err(Error::internal("only tightTransf scores pairs"));
         };
         let (count, width) = frames.size2()?;
         let positions = first(&cross.positions, count + 1, "tightTransf")?;
-        let mut parts = Vec::new();
-        for texts in texts.f_split(BATCH as i64, 0)? {
-            let n = texts.size()[0];
-            let frames = frames.f_unsqueeze(0)?.f_expand([n, count, width], false)?;
-            let mut x = Tensor::f_cat(&[texts.f_unsqueeze(1)?, frames], 1)?.f_add(&positions)?;
-            for block in &cross.blocks {
-                x = block.forward(&x, false)?;
-            }
-            let pooled =
-                cross.pooler_norm.forward(&x.f_select(1, 0)?)?.f_linear(&cross.pooler.0, Some(&cross.pooler.1))?;
-            // QuickGELU, as everywhere in the heads.
-            let pooled = pooled.f_mul_scalar(1.702)?.f_sigmoid()?.f_mul(&pooled)?;
-            parts.push(pooled.f_linear(&cross.similarity.0, Some(&cross.similarity.1))?);
+        let frames = frames.f_unsqueeze(0)?.f_expand([texts.size()[0], count, width], false)?;
+        let mut x = Tensor::f_cat(&[texts.f_unsqueeze(1)?, frames], 1)?.f_add(&positions)?;
+        for block in &cross.blocks {
+            x = block.forward(&x, &Even)?;
         }
-        Ok(Tensor::f_cat(&parts, 0)?)
+        let pooled = cross.pooler_norm.forward(&x.f_select(1, 0)?)?.f_linear(&cross.pooler.0, Some(&cross.pooler.1))?;
+        // QuickGELU, as everywhere in the heads.
+        let pooled = pooled.f_mul_scalar(1.702)?.f_sigmoid()?.f_mul(&pooled)?;
+        Ok(pooled.f_linear(&cross.similarity.0, Some(&cross.similarity.1))?)
     }
 }
 
 /// `x / ‖x‖` of every row; no epsilon.
-pub(super) fn unit(x: &Tensor) -> Result<Tensor> {
+fn unit(x: &Tensor) -> Result<Tensor> {
     Ok(x.f_div(&x.f_norm_scalaropt_dim(2.0, [1i64], true)?)?)
 }
 

@@ -1,10 +1,11 @@
 //! The text tower.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use super::block::{load_stack, Block, BlockShape, LayerNorm};
+use super::block::{at_least_rows, load_stack, AttendPooled, Block, BlockShape, LayerNorm, Spans};
 use super::Style;
 use crate::error::{Error, Result};
+use crate::runtime::Ids;
 use crate::weights::{Checkpoint, TextArch};
 
 pub(super) struct TextTower {
@@ -20,9 +21,6 @@ pub(super) struct TextTower {
 }
 
 impl TextTower {
-    /// The most texts in one forward pass.
-    pub(super) const MAX_BATCH: usize = 32;
-
     pub(super) fn load(weights: &mut Checkpoint, arch: &TextArch, embed: usize, style: Style) -> Result<Self> {
         let shape = BlockShape {
             width: arch.width,
@@ -41,11 +39,8 @@ impl TextTower {
         })
     }
 
-    /// Texts as ids that end with the end token, to `[n, embed]` raw embeddings. A text is read at its last id; what a
-    /// shorter one is padded with comes after that and, attention being causal, changes nothing.
-    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Tensor> {
-        let n = texts.len() as i64;
-        let longest = texts.iter().map(|t| t.len()).max().unwrap_or(0);
+    /// Texts as ids that end with the end token, to `[n, embed]` raw embeddings. A text is read at its last id.
+    pub(super) fn encode(&self, texts: &[&Ids]) -> Result<Tensor> {
         if let Some(text) = texts.iter().find(|t| t.is_empty() || t.len() > self.arch.context) {
             return Err(Error::internal(format_args!("a text of {} ids reached the model", text.len())));
         }
@@ -55,30 +50,123 @@ impl TextTower {
                 self.arch.vocab
             )));
         }
-        let mut ids = vec![0i64; texts.len() * longest];
-        for (row, text) in ids.chunks_exact_mut(longest).zip(texts) {
-            for (to, &id) in row.iter_mut().zip(text.iter()) {
-                *to = id.into();
-            }
-        }
-        let ends: Vec<i64> = texts.iter().map(|t| t.len() as i64 - 1).collect();
-        let length = longest as i64;
-        let ids = Tensor::f_from_slice(&ids)?.f_view([n, length])?;
-        let ends = Tensor::f_from_slice(&ends)?.f_view([n, 1, 1])?;
-
-        let mut x = Tensor::f_embedding(&self.tokens, &ids, -1, false, false)?
-            .f_add(&self.positions.f_narrow(0, 0, length)?)?;
+        let packed = Packed::new(texts)?;
+        let mut x = Tensor::f_embedding(&self.tokens, &packed.ids, -1, false, false)?
+            .f_add(&self.positions.f_index_select(0, &packed.positions)?)?;
         let pooled = match self.blocks.split_last() {
-            None => x.f_gather(1, &ends.f_expand([n, 1, self.arch.width as i64], false)?, false)?,
+            None => packed.pool(&x)?,
             Some((last, blocks)) => {
                 for block in blocks {
-                    x = block.forward(&x, true)?;
+                    x = block.forward(&x, &packed)?;
                 }
-                let places = Tensor::f_arange(length, (Kind::Int64, tch::Device::Cpu))?.f_view([1, 1, 1, length])?;
-                let visible = places.f_le_tensor(&ends.f_unsqueeze(1)?)?;
-                last.forward_pooled(&x, &ends, Some(&visible))?
+                last.forward_pooled(&x, &packed)?
             }
         };
-        Ok(self.ln_final.forward(&pooled.f_squeeze_dim(1)?)?.f_matmul(&self.projection)?)
+        let rows = at_least_rows(&self.ln_final.forward(&pooled)?, |x| Ok(x.f_matmul(&self.projection)?))?;
+        Ok(rows.f_index_select(0, &packed.order)?)
+    }
+}
+
+/// Texts of any lengths one after the other, `[tokens, width]`: nothing is padded where most of the work is. Attention takes
+/// those of about the same length together, padded to a length that hangs on a text's own alone, so that its vector has
+/// the same bits whatever company it is in.
+struct Packed {
+    /// `[tokens]`
+    ids: Tensor,
+    /// `[tokens]`: the place of each in its text.
+    positions: Tensor,
+    groups: Vec<Group>,
+    /// `[tokens]`: where each is in what the groups give, one after the other.
+    back: Tensor,
+    /// `[texts]`: where the last token of each is.
+    ends: Tensor,
+    /// `[texts]`: which of the packed texts each of the given ones is.
+    order: Tensor,
+}
+
+/// Texts that attention takes together.
+struct Group {
+    count: i64,
+    /// To which they are padded.
+    length: i64,
+    /// `[count · length]`: where each token is. What pads comes behind the text, where attention is causal and nobody
+    /// looks; it may be any token.
+    places: Tensor,
+    /// `[count, 1, 1, length]` of bool: what the last token sees.
+    visible: Tensor,
+}
+
+impl Packed {
+    /// Lengths for attention are multiples of it.
+    const STEP: usize = 16;
+
+    fn new(texts: &[&Ids]) -> Result<Self> {
+        let mut sorted: Vec<usize> = (0..texts.len()).collect();
+        sorted.sort_by_key(|&i| texts[i].len().div_ceil(Self::STEP));
+        let (mut ids, mut positions, mut back, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut groups, mut padded) = (Vec::new(), 0);
+        for group in
+            sorted.chunk_by(|&a, &b| texts[a].len().div_ceil(Self::STEP) == texts[b].len().div_ceil(Self::STEP))
+        {
+            let length = group.iter().map(|&i| texts[i].len()).max().unwrap_or(0).next_multiple_of(Self::STEP);
+            let (mut places, mut visible) = (Vec::new(), Vec::new());
+            for text in group.iter().map(|&i| texts[i]) {
+                let (first, n) = (ids.len(), text.len());
+                places.extend((0..length).map(|k| (first + k.min(n - 1)) as i64));
+                visible.extend((0..length).map(|k| k < n));
+                back.extend((padded..padded + n).map(|k| k as i64));
+                padded += length;
+                positions.extend(0..n as i64);
+                ids.extend(text.iter().map(|&id| i64::from(id)));
+                ends.push(ids.len() as i64 - 1);
+            }
+            let (count, length) = (group.len() as i64, length as i64);
+            groups.push(Group {
+                count,
+                length,
+                places: Tensor::f_from_slice(&places)?,
+                visible: Tensor::f_from_slice(&visible)?.f_view([count, 1, 1, length])?,
+            });
+        }
+        let mut order = vec![0i64; texts.len()];
+        (0..).zip(&sorted).for_each(|(at, &text)| order[text] = at);
+        Ok(Packed {
+            ids: Tensor::f_from_slice(&ids)?,
+            positions: Tensor::f_from_slice(&positions)?,
+            groups,
+            back: Tensor::f_from_slice(&back)?,
+            ends: Tensor::f_from_slice(&ends)?,
+            order: Tensor::f_from_slice(&order)?,
+        })
+    }
+}
+
+impl Group {
+    /// `[tokens, width]` of all texts to `[count, length, width]` of the group's.
+    fn take(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_index_select(0, &self.places)?.f_view([self.count, self.length, -1])?)
+    }
+}
+
+impl Spans for Packed {
+    fn attend(&self, qkv: &Tensor, attend: &dyn Fn(&Tensor, bool) -> Result<Tensor>) -> Result<Tensor> {
+        let seen = |group: &Group| Ok(attend(&group.take(qkv)?, true)?.f_flatten(0, 1)?);
+        let seen = self.groups.iter().map(seen).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_cat(&seen, 0)?.f_index_select(0, &self.back)?)
+    }
+
+    fn pool(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_index_select(0, &self.ends)?)
+    }
+
+    fn attend_pooled(&self, query: &Tensor, kv: &Tensor, attend: &AttendPooled) -> Result<Tensor> {
+        let mut first = 0;
+        let mut seen = Vec::new();
+        for group in &self.groups {
+            let query = query.f_narrow(0, first, group.count)?.f_unsqueeze(1)?;
+            seen.push(attend(&query, &group.take(kv)?, Some(&group.visible))?.f_squeeze_dim(1)?);
+            first += group.count;
+        }
+        Ok(Tensor::f_cat(&seen, 0)?)
     }
 }

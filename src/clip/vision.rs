@@ -1,12 +1,13 @@
 //! The vision tower.
 
-use std::ops::Range;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::block::{load_stack, Block, BlockShape, LayerNorm};
+use super::block::{at_least_rows, load_stack, Block, BlockShape, Even, LayerNorm};
 use super::Style;
 use crate::error::{Error, Result};
+use crate::runtime::{Image, Square};
 use crate::weights::{Checkpoint, VisionArch};
 
 /// CLIP's per-channel mean and standard deviation of RGB values between 0 and 1.
@@ -68,51 +69,71 @@ impl VisionTower {
         })
     }
 
-    /// Images of RGB bytes, rows from the top, to `[n, embed]` raw embeddings, `max_batch` images in a pass. With
-    /// `one_clip`, a model with 3d patches sees each with its neighbours.
-    pub(super) fn encode(&self, pixels: &[u8], one_clip: bool, max_batch: usize) -> Result<Tensor> {
-        let image = self.arch.resolution() * self.arch.resolution() * 3;
-        if pixels.is_empty() || !pixels.len().is_multiple_of(image) {
-            return Err(Error::internal(format_args!("{} bytes are no whole number of images", pixels.len())));
-        }
-        let n = pixels.len() / image;
-        let neighbours = usize::from(one_clip && self.arch.three_d);
-        let mut parts = Vec::new();
-        for start in (0..n).step_by(max_batch) {
-            let end = (start + max_batch).min(n);
-            let (from, to) = (start.saturating_sub(neighbours), (end + neighbours).min(n));
-            let tokens = self.tokens(&pixels[from * image..to * image], one_clip)?;
-            let own = tokens.f_narrow(0, (start - from) as i64, (end - start) as i64)?;
-            parts.push(self.transform(&own)?);
-        }
-        Ok(Tensor::f_cat(&parts, 0)?)
+    /// Images to `[n, embed]` raw embeddings, in one pass.
+    pub(super) fn encode(&self, images: &[&Image]) -> Result<Tensor> {
+        let tokens = match self.arch.three_d {
+            false => {
+                let squares: Vec<&Square> = images.iter().map(|image| &image.own).collect();
+                self.taps(&squares)?
+            }
+            true => self.with_neighbours(images)?,
+        };
+        self.transform(&tokens)
     }
 
-    /// The images' patches as tokens without their positions, `[n, patches, width]`.
-    fn tokens(&self, pixels: &[u8], one_clip: bool) -> Result<Tensor> {
-        let (grid, patch, width) = (self.arch.grid as i64, self.arch.patch as i64, self.arch.width as i64);
-        let n = pixels.len() as i64 / (grid * patch * grid * patch * 3);
-        let taps = Tensor::f_from_data_size(pixels, &[n, grid, patch, grid, patch * 3], Kind::Uint8)?
+    /// The squares' patches after the convolution, `[n, patches, taps · width]`, without their positions.
+    fn taps(&self, squares: &[&Square]) -> Result<Tensor> {
+        let (grid, patch) = (self.arch.grid as i64, self.arch.patch as i64);
+        let n = squares.len() as i64;
+        let pixels: Vec<u8> = squares.iter().flat_map(|square| square.iter().copied()).collect();
+        if pixels.is_empty() || pixels.len() as i64 != n * grid * patch * grid * patch * 3 {
+            return Err(Error::internal(format_args!("{} bytes are not {n} images", pixels.len())));
+        }
+        Ok(Tensor::f_from_data_size(&pixels, &[n, grid, patch, grid, patch * 3], Kind::Uint8)?
             .f_permute([0, 1, 3, 2, 4])?
             .f_to_kind(self.patches.kind())?
             .f_reshape([n, grid * grid, patch * patch * 3])?
             .f_linear::<&Tensor>(&self.patches, None)?
-            .f_sub(&self.shift)?;
-        if !self.arch.three_d {
-            return Ok(taps);
+            .f_sub(&self.shift)?)
+    }
+
+    /// Each image's tokens `[n, patches, width]` from its own patches and those of the frames beside it.
+    fn with_neighbours(&self, images: &[&Image]) -> Result<Tensor> {
+        /// A frame of the same video lies no farther back.
+        const NEAR: usize = 3;
+        // Those that follow each other share their neighbours.
+        let mut squares: Vec<&Square> = Vec::new();
+        let mut places = [Vec::new(), Vec::new(), Vec::new()];
+        for &image in images {
+            for (places, square) in
+                places.iter_mut().zip([image.before.as_ref(), Some(&image.own), image.after.as_ref()])
+            {
+                places.push(square.map(|square| {
+                    let near = squares.iter().rev().take(NEAR).position(|other| Arc::ptr_eq(other, square));
+                    let back = near.unwrap_or_else(|| {
+                        squares.push(square);
+                        0
+                    });
+                    (squares.len() - 1 - back) as i64
+                }));
+            }
         }
+        let width = self.arch.width as i64;
+        let taps = self.taps(&squares)?;
         // Outside the clip there is nothing, which is not the same as black.
-        let tap = |tap: i64, frames: Range<i64>| {
-            taps.f_narrow(2, tap * width, width)?.f_narrow(0, frames.start, frames.end - frames.start)
-        };
-        let own = tap(1, 0..n)?;
-        if !one_clip || n == 1 {
-            return Ok(own);
+        let nothing = Tensor::f_zeros([1, taps.size()[1], taps.size()[2]], (Kind::Float, Device::Cpu))?;
+        let taps = Tensor::f_cat(&[taps, nothing], 0)?;
+        let last = taps.size()[0] - 1;
+        let mut sum: Option<Tensor> = None;
+        for tap in [1, 0, 2] {
+            let rows: Vec<i64> = places[tap].iter().map(|at| at.unwrap_or(last)).collect();
+            let part = taps.f_narrow(2, tap as i64 * width, width)?.f_index_select(0, &Tensor::f_from_slice(&rows)?)?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => sum.f_add(&part)?,
+            });
         }
-        let nothing = Tensor::f_zeros([1, grid * grid, width], (Kind::Float, Device::Cpu))?;
-        let before = Tensor::f_cat(&[&nothing, &tap(0, 0..n - 1)?], 0)?;
-        let after = Tensor::f_cat(&[&tap(2, 1..n)?, &nothing], 0)?;
-        Ok(own.f_add(&before)?.f_add(&after)?)
+        sum.ok_or_else(|| Error::internal("a convolution without taps"))
     }
 
     fn transform(&self, tokens: &Tensor) -> Result<Tensor> {
@@ -120,16 +141,15 @@ impl VisionTower {
         let class = self.class.f_expand([n, 1, width], false)?;
         let mut x = self.ln_pre.forward(&Tensor::f_cat(&[class, tokens.f_add(&self.positions)?], 1)?)?;
         let pooled = match self.blocks.split_last() {
-            None => x.f_narrow(1, 0, 1)?,
+            None => x.f_select(1, 0)?,
             Some((last, blocks)) => {
                 for block in blocks {
-                    x = block.forward(&x, false)?;
+                    x = block.forward(&x, &Even)?;
                 }
                 // Only the class token is read, so the last block computes no other.
-                let class = Tensor::f_zeros([n, 1, 1], (Kind::Int64, Device::Cpu))?;
-                last.forward_pooled(&x, &class, None)?
+                last.forward_pooled(&x, &Even)?
             }
         };
-        Ok(self.ln_post.forward(&pooled.f_squeeze_dim(1)?)?.f_matmul(&self.proj)?)
+        at_least_rows(&self.ln_post.forward(&pooled)?, |x| Ok(x.f_matmul(&self.proj)?))
     }
 }

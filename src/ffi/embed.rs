@@ -2,8 +2,7 @@
 
 use std::os::raw::c_char;
 
-use super::guard::guard;
-use super::model::{c4c_model, enter};
+use super::model::{c4c_model, embedding};
 use super::read::{self, Output};
 use super::structs::{c4c_call, c4c_error, c4c_frame};
 use super::types::c4c_status;
@@ -31,12 +30,11 @@ pub unsafe extern "C" fn c4c_embed_text(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let texts = read::texts(texts, n_texts)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, n_texts, running.model().dim())?;
-        let vectors = running.model().embed_text(&texts, &call)?;
+        let out = Output::new(out, out_len, n_texts, model.dim())?;
+        let vectors = model.embed_text(&texts, &call)?;
         out.write(&vectors.into_raw_vec_and_offset().0)
     })
 }
@@ -64,12 +62,11 @@ pub unsafe extern "C" fn c4c_embed_frames(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let frames = read::clip(frames, n_frames)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, 1, running.model().dim())?;
-        out.write(&running.model().embed_frames(&frames, &call)?.into_raw_vec_and_offset().0)
+        let out = Output::new(out, out_len, 1, model.dim())?;
+        out.write(&model.embed_frames(&frames, &call)?.into_raw_vec_and_offset().0)
     })
 }
 
@@ -95,12 +92,11 @@ pub unsafe extern "C" fn c4c_embed_images(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let frames = read::frames(frames, n_frames)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, n_frames, running.model().dim())?;
-        let vectors = running.model().embed_images(&frames, &call)?;
+        let out = Output::new(out, out_len, n_frames, model.dim())?;
+        let vectors = model.embed_images(&frames, &call)?;
         out.write(&vectors.into_raw_vec_and_offset().0)
     })
 }
@@ -134,12 +130,11 @@ pub unsafe extern "C" fn c4c_score(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let texts = read::texts(texts, n_texts)?;
         let frames = read::clip(frames, n_frames)?;
         let call = read::call(call)?;
         let out = Output::new(out, out_len, n_texts, 1)?;
-        out.write(&running.model().score(&texts, &frames, &call)?.into_raw_vec_and_offset().0)
+        out.write(&model.score(&texts, &frames, &call)?.into_raw_vec_and_offset().0)
     })
 }

@@ -3,15 +3,16 @@
 use std::ffi::CString;
 use std::os::raw::c_char;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::guard::{guard, quiet_panics, write_text};
+use super::guard::{guard, guard_with, quiet_panics, write_text};
 use super::read::{self, Plain};
-use super::structs::{c4c_error, c4c_info, c4c_options};
+use super::structs::{c4c_error, c4c_info, c4c_options, c4c_stats};
 use super::types::{c4c_activation, c4c_head, c4c_log_fn, c4c_modality, c4c_option_flag, c4c_precision, c4c_status};
 use crate::error::{Error, Result, Status};
 use crate::model::Model;
 use crate::options::{Activation, Head, Modality, ModelName, Options, Precision};
-use crate::runtime::{Level, Log};
+use crate::runtime::{Level, Log, Stats};
 
 /// A loaded model. Made by c4c_create, released by c4c_free.
 pub struct c4c_model {
@@ -69,6 +70,27 @@ pub(super) fn enter<'a>(pointer: *const c4c_model) -> Result<Running<'a>> {
     }
     calls.running += 1;
     Ok(Running(handle))
+}
+
+/// Runs and counts a call that embeds or scores: panics become a status, errors fill the caller's struct.
+pub(super) fn embedding(
+    model: *const c4c_model,
+    err: *mut c4c_error,
+    body: impl FnOnce(&Model) -> Result<()>,
+) -> c4c_status {
+    embedding_with(model, err, |model| body(model).map(|()| None))
+}
+
+/// The same for a body that may have something to say although it succeeds.
+pub(super) fn embedding_with(
+    model: *const c4c_model,
+    err: *mut c4c_error,
+    body: impl FnOnce(&Model) -> Result<Option<String>>,
+) -> c4c_status {
+    guard_with(err, || {
+        let running = enter(model)?;
+        running.model().count(|| body(running.model()))
+    })
 }
 
 /// Loads a model.
@@ -179,6 +201,63 @@ pub unsafe extern "C" fn c4c_get_info(model: *const c4c_model, out: *mut c4c_inf
     })
 }
 
+/// What the model has done since it was made, and what it holds at this moment. Counts of calls that run meanwhile may lag
+/// behind each other.
+///
+/// @param model  not NULL
+/// @param out    receives the answer; not NULL; `struct_size` set, the rest zero
+/// @param err    filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT
+///
+/// Thread-safety: any number of threads may call this on one model. It waits for no forward pass.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_get_stats(
+    model: *const c4c_model,
+    out: *mut c4c_stats,
+    err: *mut c4c_error,
+) -> c4c_status {
+    guard(err, || {
+        let running = enter(model)?;
+        if out.is_null() {
+            return Err(Error::invalid("out is NULL"));
+        }
+        read::check_size(out.cast_const(), "out")?;
+        read::write_struct(out, stats(&running.model().stats()));
+        Ok(())
+    })
+}
+
+fn stats(stats: &Stats) -> c4c_stats {
+    let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+    let mean = |items: u64, passes: u64| if passes == 0 { 0.0 } else { items as f64 / passes as f64 };
+    c4c_stats {
+        calls: stats.calls,
+        running: stats.running,
+        failed_argument: stats.failed_argument,
+        failed_media: stats.failed_media,
+        failed_memory: stats.failed_memory,
+        failed_other: stats.failed_other,
+        cancelled: stats.cancelled,
+        timed_out: stats.timed_out,
+        texts: stats.texts,
+        images: stats.images,
+        text_batches: stats.text_batches,
+        image_batches: stats.image_batches,
+        mean_text_batch: mean(stats.texts, stats.text_batches),
+        mean_image_batch: mean(stats.images, stats.image_batches),
+        queued_texts: stats.queued_texts,
+        queued_images: stats.queued_images,
+        waiting_calls: stats.waiting_calls,
+        bytes_held: stats.bytes_held,
+        queue_us: micros(stats.queue),
+        decode_us: micros(stats.decode),
+        preprocess_us: micros(stats.preprocess),
+        text_forward_us: micros(stats.text_forward),
+        image_forward_us: micros(stats.image_forward),
+        ..c4c_stats::zeroed()
+    }
+}
+
 fn info(model: &Model) -> c4c_info {
     let (info, options) = (model.info(), model.options());
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -276,11 +355,7 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
     }
     let num_threads = at_most(options.num_threads, 1024, "options.num_threads")?;
     let max_batch = at_most(options.max_batch, 4096, "options.max_batch")?;
-    if options.max_batch_delay_us != 0 {
-        return Err(Error::unsupported(
-            "options.max_batch_delay_us: this version does not wait for company; set it to 0",
-        ));
-    }
+    let max_batch_delay = Duration::from_micros(options.max_batch_delay_us.into());
     let level = match options.log_level {
         0 | 3 => Level::Info,
         1 => Level::Error,
@@ -302,6 +377,7 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
         strict_text: options.flags & strict != 0,
         num_threads,
         max_batch,
+        max_batch_delay,
     };
     Ok((options_out, log(options.log, options.log_user_data.cast(), level)))
 }

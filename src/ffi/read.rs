@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::raw::c_char;
 use std::time::Duration;
 
-use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_io, c4c_options, c4c_video_options};
+use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_io, c4c_options, c4c_stats, c4c_video_options};
 use super::types::{c4c_pixel_format, c4c_range};
 use crate::error::{Error, Result, Status};
 use crate::image::{self, Frame, Matrix, Orientation, PixelFormat};
@@ -53,6 +53,10 @@ unsafe impl Plain for c4c_video_options {
 // SAFETY: as above.
 unsafe impl Plain for c4c_info {
     const FIRST_SIZE: usize = 200;
+}
+// SAFETY: as above.
+unsafe impl Plain for c4c_stats {
+    const FIRST_SIZE: usize = 192;
 }
 // SAFETY: as above.
 unsafe impl Plain for c4c_io {

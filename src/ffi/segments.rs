@@ -3,8 +3,7 @@
 use std::os::raw::c_char;
 use std::path::Path;
 
-use super::guard::guard;
-use super::model::{c4c_model, enter};
+use super::model::{c4c_model, embedding};
 use super::read;
 use super::structs::{c4c_call, c4c_error, c4c_video_options};
 use super::types::c4c_status;
@@ -47,8 +46,7 @@ pub unsafe extern "C" fn c4c_embed_segments(
     out_segments: *mut *mut c4c_segments,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let path = read::required_text(path, "path")?;
         let video = video_options(video)?;
         for (value, name) in [(window_us, "window_us"), (step_us, "step_us")] {
@@ -61,8 +59,7 @@ pub unsafe extern "C" fn c4c_embed_segments(
             return Err(Error::invalid("out_segments is NULL"));
         }
         let source = Source::Path(Path::new(path));
-        let Segments { vectors, times_us } =
-            running.model().embed_segments(source, &video, (window_us, step_us), &call)?;
+        let Segments { vectors, times_us } = model.embed_segments(source, &video, (window_us, step_us), &call)?;
         let segments = c4c_segments { vectors: vectors.into_raw_vec_and_offset().0, times_us };
         // SAFETY: the header asks for room for a pointer.
         unsafe { out_segments.write_unaligned(Box::into_raw(Box::new(segments))) };

@@ -60,9 +60,9 @@ pub struct c4c_options {
     pub flags: u32,
     /// Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use.
     pub num_threads: u32,
-    /// The most images in one forward pass, at most 4096. 0: chosen.
+    /// The most images in one forward pass, of whatever callers, at most 4096. 0: chosen.
     pub max_batch: u32,
-    /// Not served yet: 0.
+    /// Microseconds that texts or images which do not fill a forward pass wait for those of other callers. 0: not at all.
     pub max_batch_delay_us: u32,
     /// Receives messages. NULL: the library is silent.
     pub log: c4c_log_fn,
@@ -195,4 +195,61 @@ pub struct c4c_info {
     pub model_name: [c_char; 32],
     /// The checkpoint's container and naming: `"torch.save/clip4clip"`.
     pub weights: [c_char; 64],
+}
+
+/// What a model has done since it was made, and what it holds now. Zero the struct, set `struct_size`, and let
+/// `c4c_get_stats` fill it. Times are sums over all calls and threads.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct c4c_stats {
+    /// `sizeof(c4c_stats)`
+    pub struct_size: u32,
+    /// 0
+    pub reserved: u32,
+    /// Calls that embed or score, begun.
+    pub calls: u64,
+    /// Of these, not ended yet.
+    pub running: u64,
+    /// Of these, ended by what is wrong with the arguments, or by what the model is not made for: -1 to -3, -23 to -25.
+    pub failed_argument: u64,
+    /// By a video: -60 to -65.
+    pub failed_media: u64,
+    /// By C4C_E_OUT_OF_MEMORY.
+    pub failed_memory: u64,
+    /// By any other error.
+    pub failed_other: u64,
+    /// By C4C_E_CANCELLED.
+    pub cancelled: u64,
+    /// By C4C_E_TIMEOUT.
+    pub timed_out: u64,
+    /// Texts that went through the model.
+    pub texts: u64,
+    /// Images that went through the model. A frame that repeats the one before it goes once.
+    pub images: u64,
+    /// Forward passes of the text tower.
+    pub text_batches: u64,
+    /// Forward passes of the vision tower.
+    pub image_batches: u64,
+    /// Texts in a pass, on average; 0 before the first.
+    pub mean_text_batch: f64,
+    /// Images in a pass, on average; 0 before the first.
+    pub mean_image_batch: f64,
+    /// Texts that wait for the model now.
+    pub queued_texts: u64,
+    /// Images that wait for the model now.
+    pub queued_images: u64,
+    /// Calls that wait now for room in the queues, or for a core to decode on. Cores are shared by all models of the process.
+    pub waiting_calls: u64,
+    /// Bytes of images and token ids that wait for the model or are in a pass.
+    pub bytes_held: u64,
+    /// How long texts and images waited between being handed over and their pass.
+    pub queue_us: i64,
+    /// How long calls took to find and decode frames: waiting for cores included, waiting for room in the queues not.
+    pub decode_us: i64,
+    /// Converting, scaling and cropping; for videos a part of the above, on however many threads.
+    pub preprocess_us: i64,
+    /// Forward passes of the text tower.
+    pub text_forward_us: i64,
+    /// Forward passes of the vision tower.
+    pub image_forward_us: i64,
 }

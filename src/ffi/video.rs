@@ -6,8 +6,7 @@ use std::path::Path;
 
 use ndarray::Array1;
 
-use super::guard::{guard, guard_with};
-use super::model::{at_most, c4c_model, enter};
+use super::model::{at_most, c4c_model, embedding, embedding_with};
 use super::read::{self, Output};
 use super::structs::{c4c_call, c4c_error, c4c_io, c4c_video_options};
 use super::types::{c4c_progress_fn, c4c_status, c4c_video_flag, C4C_SEEK_SIZE};
@@ -45,13 +44,12 @@ pub unsafe extern "C" fn c4c_embed_video_path(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let path = read::required_text(path, "path")?;
         let video = video_options(video)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, 1, running.model().dim())?;
-        write(out, running.model().embed_video(Source::Path(Path::new(path)), &video, &call)?)
+        let out = Output::new(out, out_len, 1, model.dim())?;
+        write(out, model.embed_video(Source::Path(Path::new(path)), &video, &call)?)
     })
 }
 
@@ -79,13 +77,12 @@ pub unsafe extern "C" fn c4c_embed_video_memory(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let data = read::array(data.cast::<u8>(), size, "data", "size")?;
         let video = video_options(video)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, 1, running.model().dim())?;
-        write(out, running.model().embed_video(Source::Memory(data), &video, &call)?)
+        let out = Output::new(out, out_len, 1, model.dim())?;
+        write(out, model.embed_video(Source::Memory(data), &video, &call)?)
     })
 }
 
@@ -114,13 +111,12 @@ pub unsafe extern "C" fn c4c_embed_video_io(
     out_len: usize,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard(err, || {
-        let running = enter(model)?;
+    embedding(model, err, |model| {
         let media = Host::new(read::struct_at(io, "io")?)?;
         let video = video_options(video)?;
         let call = read::call(call)?;
-        let out = Output::new(out, out_len, 1, running.model().dim())?;
-        write(out, running.model().embed_video(Source::Media(Box::new(media)), &video, &call)?)
+        let out = Output::new(out, out_len, 1, model.dim())?;
+        write(out, model.embed_video(Source::Media(Box::new(media)), &video, &call)?)
     })
 }
 
@@ -159,13 +155,12 @@ pub unsafe extern "C" fn c4c_embed_video_paths(
     statuses: *mut c4c_status,
     err: *mut c4c_error,
 ) -> c4c_status {
-    guard_with(err, || {
-        let running = enter(model)?;
+    embedding_with(model, err, |model| {
         let paths = read::strings(paths, n_paths, "paths", "n_paths")?;
         let paths: Vec<&Path> = paths.into_iter().map(Path::new).collect();
         let video = video_options(video)?;
         let call = read::call(call)?;
-        let dim = running.model().dim();
+        let dim = model.dim();
         let out = Output::new(out, out_len, n_paths, dim)?;
         if !statuses.is_aligned() {
             return Err(Error::invalid("statuses is not aligned"));
@@ -175,7 +170,7 @@ pub unsafe extern "C" fn c4c_embed_video_paths(
             Some(call) => unsafe { call(progress_user_data, done, n_paths) == 0 },
             None => true,
         };
-        let rows = running.model().embed_video_paths(&paths, &video, &call, &mut progress)?;
+        let rows = model.embed_video_paths(&paths, &video, &call, &mut progress)?;
         let failed = rows.iter().zip(&paths).find_map(|(row, path)| row.as_ref().err().map(|e| (e, path)));
         let message = failed.map(|(e, path)| {
             let n = rows.iter().filter(|row| row.is_err()).count();

@@ -1,11 +1,14 @@
 //! Many vectors in one call: of many videos, or of the windows of a long one.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Sender};
 use ndarray::{Array1, Array2};
 
+use super::frames::{Frames, Kin};
 use super::Model;
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
@@ -35,43 +38,40 @@ impl Model {
         progress: &mut dyn FnMut(usize) -> bool,
     ) -> Result<Vec<Result<Array1<f32>>>> {
         self.gives_vectors()?;
-        let side = self.resolution()?;
-        let threads = options.threads();
-        let decoders = threads.min(paths.len()).max(1);
-        let alone = VideoOptions { decode_threads: Some((threads / decoders).max(1)), ..options.clone() };
-        // The token ends the decoders when this call ends, for whatever reason.
+        self.resolution()?;
+        let threads = options.decode_threads.unwrap_or_else(|| self.cores.count());
+        let side_by_side = threads.min(paths.len()).max(1);
+        let alone = VideoOptions { decode_threads: Some((threads / side_by_side).max(1)), ..options.clone() };
+        // While some wait for the model, others decode; as many as may was said by whoever said it.
+        let workers = if options.decode_threads.is_none() { 2 * side_by_side } else { side_by_side }.min(paths.len());
+        // The token ends the threads when this call ends, for whatever reason.
         let stop = Cancel::new();
         let within = call.also(&stop);
         let next = AtomicUsize::new(0);
-        let (done, decoded) = bounded(decoders);
-        let decode = |done: Sender<_>| loop {
+        let (done, embedded) = bounded(workers);
+        let embed = |done: Sender<_>| loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(i) else { return };
-            let sampled = guarded(|| video::squares(Source::Path(path), &alone, &within, side));
-            if done.send((i, sampled)).is_err() {
+            let row = guarded(|| self.embed_video_path(path, &alone, &within));
+            if done.send((i, row)).is_err() {
                 return;
             }
         };
         let mut rows: Vec<Option<Result<Array1<f32>>>> = paths.iter().map(|_| None).collect();
         std::thread::scope(|scope| {
             let outcome = (|| {
-                for i in 0..decoders {
-                    let (decode, done) = (&decode, done.clone());
+                for i in 0..workers {
+                    let (embed, done) = (&embed, done.clone());
                     std::thread::Builder::new()
                         .name(format!("c4c-video-{i}"))
-                        .spawn_scoped(scope, move || decode(done))
+                        .spawn_scoped(scope, move || embed(done))
                         .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start a thread: {e}")))?;
                 }
                 drop(done);
                 for finished in 1..=paths.len() {
                     let gone = || Error::internal("the decoding threads have ended");
-                    let (i, sampled) = call.wait(&decoded)?.ok_or_else(gone)?;
+                    let (i, row) = call.wait(&embedded)?.ok_or_else(gone)?;
                     // The limits are the call's, whoever noticed them first.
-                    call.check()?;
-                    let row = sampled.and_then(|sampled| {
-                        self.tell(&paths[i].display().to_string(), &sampled.found);
-                        self.embed_pixels(sampled.pixels, call)
-                    });
                     call.check()?;
                     if let Err(e) = &row {
                         self.log.say(Level::Warn, format_args!("{}: {e}", paths[i].display()));
@@ -84,7 +84,7 @@ impl Model {
                 Ok(())
             })();
             stop.fire();
-            drop(decoded);
+            drop(embedded);
             outcome
         })?;
         rows.into_iter().map(|row| row.ok_or_else(|| Error::internal("a video was lost"))).collect()
@@ -106,23 +106,48 @@ impl Model {
         if window_us <= 0 || step_us <= 0 {
             return Err(Error::invalid("window_us and step_us must be positive"));
         }
-        let mut segments = Segments { vectors: Array2::zeros((0, self.dim())), times_us: Vec::new() };
+        /// How many windows the decoding may be ahead of the model.
+        const AHEAD: usize = 4;
+        let empty = || Segments { vectors: Array2::zeros((0, self.dim())), times_us: Vec::new() };
+        let mut segments = empty();
+        let mut ahead: VecDeque<(Frames, (i64, i64))> = VecDeque::new();
+        let mut waited = Duration::ZERO;
+        let start = Instant::now();
         let mut each = |progress| -> Result<()> {
+            let start = Instant::now();
             match progress {
                 Progress::Begin => {
-                    segments.vectors = Array2::zeros((0, self.dim()));
-                    segments.times_us.clear();
+                    segments = empty();
+                    ahead.clear();
                 }
                 Progress::Window(window) => {
-                    let vector = self.embed_pixels(window.pixels, call)?;
-                    segments.vectors.push_row(vector.view()).map_err(Error::internal)?;
-                    segments.times_us.push((window.start_us, window.end_us));
+                    let mut frames = Frames::new(self, Kin::Video, call)?;
+                    window.squares.into_iter().try_for_each(|square| frames.push(square))?;
+                    frames.finish(Box::new(|clip, rows| clip.video(&rows)))?;
+                    ahead.push_back((frames, (window.start_us, window.end_us)));
+                    while ahead.len() > AHEAD || ahead.front().is_some_and(|(first, _)| first.is_done()) {
+                        self.next_segment(&mut ahead, &mut segments)?;
+                    }
                 }
             }
+            waited += start.elapsed();
             Ok(())
         };
-        let found = video::segments(source, options, call, self.resolution()?, (window_us, step_us), &mut each)?;
+        let found = video::segments(source, &self.terms(options, call)?, (window_us, step_us), &mut each)?;
+        self.engine.counters().decoded(start.elapsed().saturating_sub(waited));
+        self.engine.counters().preprocessed(found.preprocess);
         self.tell("video", &found);
+        while !ahead.is_empty() {
+            self.next_segment(&mut ahead, &mut segments)?;
+        }
         Ok(segments)
+    }
+
+    fn next_segment(&self, ahead: &mut VecDeque<(Frames, (i64, i64))>, segments: &mut Segments) -> Result<()> {
+        let Some((mut frames, times_us)) = ahead.pop_front() else { return Ok(()) };
+        let vector = self.video(frames.wait()?)?;
+        segments.vectors.push_row(vector.view()).map_err(Error::internal)?;
+        segments.times_us.push(times_us);
+        Ok(())
     }
 }

@@ -1,26 +1,33 @@
 //! The model: what it can do, in the order in which it does it.
 
+mod frames;
 mod many;
 
 pub use many::Segments;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 
 use crate::clip::{Clip, LoadOptions};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, VideoOptions};
-use crate::runtime::{Call, Level, Log, Worker};
+use crate::runtime::{Call, Cores, Engine, Finish, Ids, Level, Limits, Log, Square, Stats};
 use crate::text::Tokenizer;
-use crate::video::{self, Converter, Found, Source};
+use crate::video::{self, Converter, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
+use frames::{Frames, Kin};
 
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
-/// small enough that a long list of frames does not need memory in proportion.
+/// small enough that a text does not wait long behind a pass.
 const DEFAULT_MAX_BATCH: usize = 16;
+/// How many texts are cleaned and cut into ids before they are handed over.
+const TEXTS_AT_ONCE: usize = 1024;
+/// How many texts tightTransf scores in one pass.
+const PAIRS: usize = 32;
 
 /// A loaded CLIP4Clip. Any number of threads may use it at once.
 ///
@@ -31,7 +38,8 @@ pub struct Model {
     tokenizer: Option<Arc<Tokenizer>>,
     info: Info,
     log: Log,
-    worker: Worker,
+    cores: Cores,
+    engine: Engine<Clip>,
 }
 
 /// What was loaded, and how it runs.
@@ -56,9 +64,12 @@ impl Model {
     /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `OutOfMemory`; each message
     /// names the thing.
     pub fn load(options: Options, log: Log) -> Result<Model> {
-        let num_threads =
-            options.num_threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let max_batch = options.max_batch.unwrap_or(DEFAULT_MAX_BATCH);
+        let cores = Cores::of_process();
+        let limits = Limits {
+            num_threads: options.num_threads.unwrap_or_else(|| cores.count()),
+            max_batch: options.max_batch.unwrap_or(DEFAULT_MAX_BATCH).max(1),
+            max_batch_delay: options.max_batch_delay,
+        };
         let weights = Checkpoint::open(&options.weights_path)?;
         let tokenizer = tokenizer(&options, &weights)?;
         let format = weights.describe();
@@ -68,27 +79,31 @@ impl Model {
             head: options.head,
             activation: options.activation,
             precision: options.precision,
-            max_batch,
         };
-        let describe = move |clip: &Clip| Info {
-            arch: clip.arch.clone(),
-            head: clip.head,
-            activation: clip.activation,
-            precision: load.precision,
-            logit_scale: clip.logit_scale,
-            weights: format,
-            num_threads,
-            max_batch,
+        let describe = move |clip: &Clip| {
+            let info = Info {
+                arch: clip.arch.clone(),
+                head: clip.head,
+                activation: clip.activation,
+                precision: load.precision,
+                logit_scale: clip.logit_scale,
+                weights: format,
+                num_threads: limits.num_threads,
+                max_batch: limits.max_batch,
+            };
+            let side = clip.arch.vision.as_ref().map_or(0, |vision| vision.resolution());
+            (info, 3 * side * side)
         };
-        let (worker, info) = Worker::start(num_threads, move || Clip::load(weights, load), describe)?;
-        let model = Model { options, tokenizer, info, log, worker };
+        let (engine, info) = Engine::start(limits, move || Clip::load(weights, load), describe)?;
+        let model = Model { options, tokenizer, info, log, cores, engine };
         model.check_context()?;
         model.log.say(
             Level::Info,
             format_args!(
-                "loaded {} from {}, {num_threads} threads",
+                "loaded {} from {}, {} threads",
                 model.info.arch,
-                model.options.weights_path.display()
+                model.options.weights_path.display(),
+                limits.num_threads
             ),
         );
         Ok(model)
@@ -142,13 +157,8 @@ impl Model {
     /// # Errors
     /// `Modality` on a model without vision tower.
     pub fn embed_images(&self, frames: &[Frame], call: &Call) -> Result<Array2<f32>> {
-        let mut vectors = Array2::zeros((0, self.dim()));
-        for batch in frames.chunks(self.info.max_batch) {
-            let pixels = self.preprocess(batch, call)?;
-            let rows = self.worker.run(call, move |clip| clip.images(&pixels))?;
-            vectors.append(Axis(0), rows.view()).map_err(Error::internal)?;
-        }
-        self.finished(vectors)
+        let rows = self.frames(frames, Kin::Strangers, call, Box::new(|_, rows| Ok(rows)))?;
+        self.finished(rows)
     }
 
     /// One vector for the video that these frames make.
@@ -158,8 +168,8 @@ impl Model {
     /// more than [`VideoOptions::MAX_FRAMES`]; `Limit` with more than the head has positions for.
     pub fn embed_frames(&self, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
-        let pixels = self.preprocess_clip(frames, call)?;
-        self.embed_pixels(pixels, call)
+        check_count(frames.len())?;
+        self.video(self.frames(frames, Kin::Video, call, Box::new(|clip, rows| clip.video(&rows)))?)
     }
 
     /// One vector for a video.
@@ -174,9 +184,24 @@ impl Model {
             Source::Path(path) => path.display().to_string(),
             _ => "video".into(),
         };
-        let sampled = video::squares(source, options, call, self.resolution()?)?;
-        self.tell(&name, &sampled.found);
-        self.embed_pixels(sampled.pixels, call)
+        let mut request = Frames::new(self, Kin::Video, call)?;
+        let mut waited = Duration::ZERO;
+        let start = Instant::now();
+        let found = video::squares(source, &self.terms(options, call)?, &mut |event| match event {
+            Event::Begin => request.begin(),
+            Event::Square(square, times) => {
+                let (square, start) = (Square::new(square), Instant::now());
+                let pushed = std::iter::repeat_n(square, times).try_for_each(|square| request.push(square));
+                waited += start.elapsed();
+                pushed
+            }
+        });
+        self.engine.counters().decoded(start.elapsed().saturating_sub(waited));
+        let found = found?;
+        self.engine.counters().preprocessed(found.preprocess);
+        self.tell(&name, &found);
+        request.finish(Box::new(|clip, rows| clip.video(&rows)))?;
+        self.video(request.wait()?)
     }
 
     /// One vector for the video file at `path`, which may be a URL where the options allow it.
@@ -206,13 +231,36 @@ impl Model {
     /// # Errors
     /// As [`Model::embed_text`] and [`Model::embed_frames`]; `Unsupported` if the checkpoint has no temperature.
     pub fn score(&self, texts: &[&str], frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+        check_count(frames.len())?;
+        if self.info.head != Head::TightTransf && self.info.logit_scale.is_none() {
+            return Err(Error::unsupported(
+                "the checkpoint has no `logit_scale`, so there is no score; compare vectors",
+            ));
+        }
+        self.resolution()?;
         let texts = self.raw_texts(texts, call)?;
-        let pixels = self.preprocess_clip(frames, call)?;
-        let scores = self.worker.run(call, move |clip| clip.scores(&texts, &pixels))?;
+        let scores = match self.info.head {
+            Head::TightTransf => self.tight_scores(&texts, frames, call)?,
+            _ => {
+                let video = self.frames(frames, Kin::Video, call, Box::new(|clip, rows| clip.video(&rows)))?;
+                let scale = f64::from(self.info.logit_scale.unwrap_or_default()).exp();
+                texts.rows().into_iter().map(|text| (cosine(text, video.row(0)) * scale) as f32).collect()
+            }
+        };
         match scores.iter().all(|score| score.is_finite()) {
-            true => Ok(scores.column(0).to_owned()),
+            true => Ok(scores),
             false => Err(Error::new(Status::Backend, "the model computed a score that is not finite")),
         }
+    }
+
+    fn tight_scores(&self, texts: &Array2<f32>, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+        let frames = Arc::new(self.frames(frames, Kin::Video, call, Box::new(|_, rows| Ok(rows)))?);
+        let mut scores = Vec::with_capacity(texts.nrows());
+        for texts in texts.axis_chunks_iter(Axis(0), PAIRS) {
+            let (texts, frames) = (texts.to_owned(), Arc::clone(&frames));
+            scores.extend(self.engine.run(call, move |clip| clip.scores(&texts, &frames))?);
+        }
+        Ok(scores.into())
     }
 
     fn gives_vectors(&self) -> Result<()> {
@@ -229,46 +277,50 @@ impl Model {
         let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| self.info.arch.text.is_some()) else {
             return Err(Error::new(Status::Modality, "the model was loaded for video only; it cannot embed text"));
         };
-        let ids = texts
-            .iter()
-            .enumerate()
-            .map(|(i, text)| {
-                tokenizer
-                    .model_ids(text, self.options.max_words, self.options.strict_text)
-                    .map_err(|e| Error::new(e.status(), format_args!("texts[{i}]: {e}")))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.worker.run(call, move |clip| clip.texts(&ids))
-    }
-
-    fn embed_pixels(&self, pixels: Vec<u8>, call: &Call) -> Result<Array1<f32>> {
-        let vector = self.worker.run(call, move |clip| clip.video(&pixels))?;
-        Ok(self.finished(vector)?.row(0).to_owned())
-    }
-
-    fn preprocess_clip(&self, frames: &[Frame], call: &Call) -> Result<Vec<u8>> {
-        match frames.len() {
-            0 => Err(Error::invalid("there are no frames")),
-            n if n > VideoOptions::MAX_FRAMES => Err(Error::invalid(format_args!(
-                "{n} frames are more than a video may have here ({})",
-                VideoOptions::MAX_FRAMES
-            ))),
-            _ => self.preprocess(frames, call),
+        let mut request = self.engine.request::<Ids>(call)?;
+        for (part, texts) in texts.chunks(TEXTS_AT_ONCE).enumerate() {
+            let ids = (part * TEXTS_AT_ONCE..)
+                .zip(texts)
+                .map(|(i, text)| {
+                    call.check()?;
+                    tokenizer
+                        .model_ids(text, self.options.max_words, self.options.strict_text)
+                        .map_err(|e| Error::new(e.status(), format_args!("texts[{i}]: {e}")))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            request.push(ids)?;
         }
+        request.finish(Box::new(|_, rows| Ok(rows)));
+        request.wait()
     }
 
-    fn preprocess(&self, frames: &[Frame], call: &Call) -> Result<Vec<u8>> {
+    /// The rows of these pictures, and what `finish` makes of them.
+    fn frames(&self, frames: &[Frame], kin: Kin, call: &Call, finish: Finish<Clip>) -> Result<Array2<f32>> {
+        let mut request = Frames::new(self, kin, call)?;
         let mut converter = Converter::for_frames();
         let mut preprocessor = Preprocessor::new(self.resolution()?);
-        let mut pixels = preprocessor.room(frames.len())?;
-        for (frame, out) in frames.iter().zip(pixels.chunks_exact_mut(preprocessor.output_len())) {
+        for frame in frames {
             call.check()?;
+            let start = Instant::now();
+            let mut square = preprocessor.room(1)?;
             match frame.is_yuv() {
-                true => preprocessor.run(&converter.yuv(frame)?, out)?,
-                false => preprocessor.run(frame, out)?,
+                true => preprocessor.run(&converter.yuv(frame)?, &mut square)?,
+                false => preprocessor.run(frame, &mut square)?,
             }
+            self.engine.counters().preprocessed(start.elapsed());
+            request.push(Square::new(square))?;
         }
-        Ok(pixels)
+        request.finish(finish)?;
+        request.wait()
+    }
+
+    /// The one row that a head makes, as callers get it.
+    fn video(&self, row: Array2<f32>) -> Result<Array1<f32>> {
+        Ok(self.finished(row)?.row(0).to_owned())
+    }
+
+    fn terms<'t>(&'t self, options: &'t VideoOptions, call: &'t Call) -> Result<Terms<'t>> {
+        Ok(Terms { options, call, cores: &self.cores, side: self.resolution()? })
     }
 
     fn resolution(&self) -> Result<usize> {
@@ -299,11 +351,40 @@ impl Model {
         Ok(vectors)
     }
 
+    /// What it has done since it was loaded, and what it holds now.
+    pub fn stats(&self) -> Stats {
+        let stats = self.engine.stats();
+        Stats { waiting_calls: stats.waiting_calls + self.cores.waiting() as u64, ..stats }
+    }
+
+    /// Counts a call of a user's from its beginning to its end.
+    pub(crate) fn count<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.engine.counters().call(call)
+    }
+
     /// Lets go of the model in a forked child, where its thread does not exist: nothing is released but the memory of
     /// the handle.
     pub(crate) fn abandon(self) {
-        self.worker.abandon();
+        self.engine.abandon();
     }
+}
+
+fn check_count(frames: usize) -> Result<()> {
+    match frames {
+        0 => Err(Error::invalid("there are no frames")),
+        n if n > VideoOptions::MAX_FRAMES => Err(Error::invalid(format_args!(
+            "{n} frames are more than a video may have here ({})",
+            VideoOptions::MAX_FRAMES
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn cosine(a: ArrayView1<f32>, b: ArrayView1<f32>) -> f64 {
+    let dot = |a: ArrayView1<f32>, b: ArrayView1<f32>| {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
 fn tokenizer(options: &Options, weights: &Checkpoint) -> Result<Option<Arc<Tokenizer>>> {

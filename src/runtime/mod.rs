@@ -1,10 +1,37 @@
-//! Where and on which thread the model runs.
+//! Where and on which thread the model runs, and who has to wait for whom.
 
 mod call;
+mod calm;
+mod cores;
+mod engine;
+mod lane;
 mod log;
+mod permits;
+mod queue;
+mod stats;
+#[cfg(test)]
+mod tests;
 mod worker;
 
+use std::any::Any;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
 pub use call::{Call, Cancel};
+pub(crate) use cores::{Cores, Turn};
+pub use engine::Engine;
+pub(crate) use engine::Request;
 pub use log::{Level, Log};
-pub(crate) use worker::guarded;
-pub use worker::Worker;
+pub use queue::{Compute, Finish, Ids, Image, Limits, Square};
+pub use stats::Stats;
+
+use crate::error::{Error, Result};
+
+/// Turns a panic into an error, so that one bad request does not end a thread.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic))))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a bug in libc4c, please report it: {}", text.unwrap_or("panic without a message"))
+}

@@ -1,112 +1,122 @@
-//! The thread that owns the weights. libtorch's tensors are not Sync and `no_grad` is a thread's own, so everything that
-//! touches them happens here; callers send work and wait for its result.
+//! The loop that takes work out of the lines and runs it.
 
-use std::any::Any;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::Mutex;
-use std::thread::JoinHandle;
+use std::sync::PoisonError;
+use std::time::Instant;
 
-use crossbeam_channel::{bounded, unbounded, Sender};
 use ndarray::Array2;
 
-use super::Call;
-use crate::clip::Clip;
+use super::guarded;
+use super::lane::Ticket;
+use super::queue::{end, Compute, Queued, Shared, Step};
+use super::stats::{self, Counters};
 use crate::error::{Error, Result, Status};
 
-type Job = Box<dyn FnOnce(&Clip) + Send>;
+/// After so many passes that went well, one that memory was short for is tried with more again.
+const PATIENCE: u32 = 100;
 
-/// Handle to the thread. Dropping it lets queued work finish and waits for the thread to end.
-pub struct Worker {
-    jobs: Option<Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
+pub(super) struct Worker<'w, C: 'static> {
+    shared: &'w Shared<C>,
+    compute: &'w C,
+    /// What memory allowed of late; None: as many as are wanted.
+    most_images: Option<usize>,
+    /// Passes since then.
+    good: u32,
 }
 
-impl Worker {
-    /// Starts the thread and loads the model on it; returns what `describe` says of the loaded model.
-    ///
-    /// # Errors
-    /// What `load` returns, or `OutOfMemory` when no thread can be started.
-    pub fn start<T: Send + 'static>(
-        num_threads: usize,
-        load: impl FnOnce() -> Result<Clip> + Send + 'static,
-        describe: impl FnOnce(&Clip) -> T + Send + 'static,
-    ) -> Result<(Worker, T)> {
-        let (jobs, queue) = unbounded::<Job>();
-        let (ready, loaded) = bounded(1);
-        let body = move || {
-            let _no_grad = tch::no_grad_guard();
-            set_num_threads(num_threads);
-            match guarded(load) {
-                Err(error) => drop(ready.send(Err(error))),
-                Ok(clip) => {
-                    let told = ready.send(Ok(describe(&clip)));
-                    drop(ready);
-                    if told.is_ok() {
-                        queue.iter().for_each(|job| job(&clip));
-                    }
+impl<'w, C: Compute> Worker<'w, C> {
+    pub(super) fn new(shared: &'w Shared<C>, compute: &'w C) -> Self {
+        Worker { shared, compute, most_images: None, good: 0 }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(&mut self) {
+        loop {
+            match self.next() {
+                Step::Job(job) => job(self.compute),
+                Step::Texts(tickets) => drop(self.pass(&tickets, C::texts, |c| &c.texts)),
+                Step::Images(tickets) => {
+                    let too_many = self.pass(&tickets, C::images, |c| &c.images);
+                    self.adapt(too_many);
                 }
+                Step::Rest(_) => {}
+                Step::End => return,
             }
-        };
-        let thread = std::thread::Builder::new()
-            .name("c4c-worker".into())
-            .spawn(body)
-            .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}")))?;
-        let worker = Worker { jobs: Some(jobs), thread: Some(thread) };
-        let description = loaded.recv().map_err(|_| Error::internal("the model's thread ended while loading"))??;
-        Ok((worker, description))
-    }
-
-    /// Runs `work` on the model and waits for its result, at most as long as `call` allows. Work whose caller has gone
-    /// is not begun.
-    ///
-    /// # Errors
-    /// What `work` returns; `Internal` when it panics; `Cancelled` and `Timeout` by the call's limits.
-    pub fn run(
-        &self,
-        call: &Call,
-        work: impl FnOnce(&Clip) -> Result<Array2<f32>> + Send + 'static,
-    ) -> Result<Array2<f32>> {
-        let ended = || Error::internal("the model's thread has ended");
-        call.check()?;
-        let (reply, result) = bounded(1);
-        let limits = call.clone();
-        let job = Box::new(move |clip: &Clip| drop(reply.send(guarded(|| limits.check().and_then(|()| work(clip))))));
-        self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())?;
-        call.wait(&result)?.ok_or_else(ended)?
-    }
-
-    /// Gives up the thread without waiting, for a forked child in which it does not exist.
-    pub fn abandon(mut self) {
-        std::mem::forget(self.jobs.take());
-        std::mem::forget(self.thread.take());
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            // The body catches panics; there is nobody to tell of another.
-            let _ = thread.join();
         }
     }
-}
 
-/// Sets how many threads this one's forward passes use. libtorch has one number for the process, which every thread
-/// takes over when it first asks for it and keeps; so it is set and asked for with nobody in between.
-fn set_num_threads(n: usize) {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock();
-    tch::set_num_threads(i32::try_from(n).unwrap_or(i32::MAX));
-    tch::get_num_threads();
-}
+    fn next(&self) -> Step<C> {
+        let limits = &self.shared.limits;
+        let mut queue = self.shared.queue();
+        loop {
+            match queue.next::<C>(limits, self.most_images.unwrap_or(limits.max_batch)) {
+                Step::Rest(None) => queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Step::Rest(Some(until)) => {
+                    let time = until.saturating_duration_since(Instant::now());
+                    let woken = self.shared.wake.wait_timeout(queue, time);
+                    queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                step => return step,
+            }
+        }
+    }
 
-/// Turns a panic into an error, so that one bad request does not end the thread.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic))))
-}
+    /// One forward pass, or several where that fails: halves find their way around a want of memory, and what is wrong
+    /// with one item is not the fault of its company. Returns for how few items memory was short, if it was.
+    fn pass<T: Queued<C>>(
+        &self,
+        tickets: &[Ticket<T>],
+        run: fn(&C, &[&T]) -> Result<Array2<f32>>,
+        lane: fn(&Counters) -> &stats::Lane,
+    ) -> Option<usize> {
+        let start = Instant::now();
+        for ticket in tickets {
+            stats::add(&self.shared.counters.queue, start.saturating_duration_since(ticket.since));
+        }
+        self.attempt(tickets, run, lane)
+    }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("a bug in libc4c, please report it: {}", text.unwrap_or("panic without a message"))
+    fn attempt<T: Queued<C>>(
+        &self,
+        tickets: &[Ticket<T>],
+        run: fn(&C, &[&T]) -> Result<Array2<f32>>,
+        lane: fn(&Counters) -> &stats::Lane,
+    ) -> Option<usize> {
+        let start = Instant::now();
+        let items: Vec<&T> = tickets.iter().map(|t| &t.item).collect();
+        let rows = guarded(|| run(self.compute, &items)).and_then(|rows| match rows.nrows() == tickets.len() {
+            true => Ok(rows),
+            false => Err(Error::internal(format_args!("{} rows for {} items", rows.nrows(), tickets.len()))),
+        });
+        match (rows, tickets) {
+            (Ok(rows), _) => {
+                lane(&self.shared.counters).passed(tickets.len(), start.elapsed());
+                let endings = T::lane(&mut self.shared.queue()).deliver(tickets, &rows);
+                endings.into_iter().for_each(|ending| end(ending)(self.compute));
+                None
+            }
+            (Err(error), [ticket]) => {
+                T::lane(&mut self.shared.queue()).fail(ticket, error);
+                None
+            }
+            (Err(error), tickets) => {
+                let (one, other) = tickets.split_at(tickets.len() / 2);
+                let halves = [self.attempt(one, run, lane), self.attempt(other, run, lane)];
+                let memory = (error.status() == Status::OutOfMemory).then_some(tickets.len());
+                halves.into_iter().flatten().chain(memory).min()
+            }
+        }
+    }
+
+    /// Passes become as small as memory demands, and after a while larger again.
+    fn adapt(&mut self, too_many: Option<usize>) {
+        if let Some(n) = too_many {
+            (self.most_images, self.good) = (Some((n / 2).max(1)), 0);
+        }
+        let Some(most) = self.most_images else { return };
+        self.good += 1;
+        if self.good > PATIENCE {
+            self.good = 0;
+            self.most_images = Some(2 * most).filter(|&more| more < self.shared.limits.max_batch);
+        }
+    }
 }

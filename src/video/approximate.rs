@@ -67,8 +67,10 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
     };
     // The target that was sought for, and where packets were read last.
     let (mut sought, mut read_us) = (None, i64::MIN);
+    let mut turn = work.turn(work.threads())?;
     while let Some(&target) = targets.get(position.get()) {
         work.call.check()?;
+        turn.breathe(work.call)?;
         if seekable && sought != Some(position.get()) {
             sought = Some(position.get());
             if demuxer.is_ahead(target, read_us, stated.start, stated.time_base)? {
@@ -98,7 +100,8 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
         sink.take(at, work.picture(&mut converter, &mut preprocessor, &last)?)?;
     }
     demuxer.check_io()?;
-    Ok(Found { total: stated.timeline.frames.len() as u64, corrupt: decoder.corrupt, whole: None })
+    let total = stated.timeline.frames.len() as u64;
+    Ok(Found { total, corrupt: decoder.corrupt, ..Found::default() })
 }
 
 fn stated(opened: &Opened, work: &Work) -> Result<Stated> {

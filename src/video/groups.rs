@@ -18,7 +18,7 @@ use super::index::Index;
 use super::{log, Work};
 use crate::error::{Error, Result, Status};
 use crate::image::Preprocessor;
-use crate::runtime::guarded;
+use crate::runtime::{guarded, Turn};
 
 /// Groups up to this many bytes of packets, and of wanted frames, are kept in memory while they wait for a decoder.
 const MOST_BYTES: u64 = 32 << 20;
@@ -148,10 +148,11 @@ fn sequential(
         return Ok(());
     }
     let mut maker = Maker::new(demuxer, threads, work)?;
+    let mut turn = work.turn(threads)?;
     for group in groups {
         demuxer.go_to(group.first, index).map_err(lost)?;
         let packets = (group.first..=group.last).map(|n| demuxer.expect(n, index).map_err(lost));
-        maker.group(index, group, packets, take)?;
+        maker.group(index, group, packets, &mut turn, take)?;
     }
     Ok(())
 }
@@ -189,7 +190,7 @@ fn parallel(
                     pictures.push(picture);
                     Ok(())
                 };
-                Ok(maker.group(index, &groups[number], packets, &mut keep))
+                Ok(maker.group(index, &groups[number], packets, &mut work.turn(1)?, &mut keep))
             });
             let made = made.unwrap_or_else(|panic| Err(panic.into()));
             if done.send((number, made.map(|()| pictures))).is_err() {
@@ -268,6 +269,7 @@ impl<'w> Maker<'w> {
         index: &Index,
         group: &Group,
         packets: impl Iterator<Item = std::result::Result<Packet, Stop>>,
+        turn: &mut Turn,
         take: &mut dyn FnMut(Picture) -> Result<()>,
     ) -> std::result::Result<(), Stop> {
         let Maker { decoder, converter, preprocessor, work } = self;
@@ -305,6 +307,7 @@ impl<'w> Maker<'w> {
         let mut sent = vec![false; (group.last - group.first + 1) as usize];
         for (number, packet) in (group.first..).zip(packets) {
             work.call.check()?;
+            turn.breathe(work.call)?;
             let entry = &index.entries[number as usize];
             // What is shown before the group's own frames builds on what comes before the group, and only itself needs it.
             let leads = group.first > 0 && entry.pts < index.entries[group.first as usize].pts;
@@ -343,6 +346,7 @@ pub(super) fn settle_head(demuxer: &mut Demuxer, index: &mut Index, work: &Work)
     };
     let mut came = vec![false; head.end as usize];
     let mut decoder = Decoder::open(demuxer.opened()?, work.options, 1)?;
+    let _turn = work.turn(1)?;
     let mut take = |decoded: Decoded| -> Result<bool> {
         let number = decoded.number.and_then(|n| usize::try_from(n).ok());
         if let Some(came) = number.and_then(|n| came.get_mut(n)) {

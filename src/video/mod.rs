@@ -23,36 +23,67 @@ mod source;
 mod squares;
 mod whole;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
 use ffmpeg_next::util::frame::video::Video as VideoFrame;
 
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Seek, VideoOptions};
-use crate::runtime::Call;
+use crate::runtime::{Call, Cores, Turn};
 
 pub(crate) use convert::Converter;
 pub use io::Media;
 use sample::Timeline;
 pub(crate) use segments::{segments, Progress};
 pub use source::Source;
-pub(crate) use squares::squares;
 pub use squares::{pictures, Picture};
+pub(crate) use squares::{squares, Event};
 
 /// Makes bytes of a wanted frame.
 type Finish<'w> = dyn Fn(&mut Preprocessor, &Frame) -> Result<Vec<u8>> + Sync + 'w;
+
+/// On what terms a call finds its frames.
+pub(crate) struct Terms<'w> {
+    pub options: &'w VideoOptions,
+    pub call: &'w Call,
+    pub cores: &'w Cores,
+    /// Of the squares that the preprocessor makes.
+    pub side: usize,
+}
 
 /// What all parts of one call need to know.
 struct Work<'w> {
     options: &'w VideoOptions,
     call: &'w Call,
-    /// Of the squares that the preprocessor makes.
+    cores: &'w Cores,
     side: usize,
     finish: &'w Finish<'w>,
+    /// Bytes come when they come.
+    stalls: bool,
+    /// In nanoseconds, of all threads.
+    preprocess: AtomicU64,
 }
 
-impl Work<'_> {
+impl<'w> Work<'w> {
+    fn new(terms: &Terms<'w>, source: &Source, finish: &'w Finish<'w>) -> Self {
+        let Terms { options, call, cores, side } = *terms;
+        let stalls = source.stalls(options);
+        Work { options, call, cores, side, finish, stalls, preprocess: AtomicU64::new(0) }
+    }
+
+    /// With how many threads to decode.
     fn threads(&self) -> usize {
-        self.options.threads()
+        self.options.decode_threads.unwrap_or_else(|| self.cores.count())
+    }
+
+    /// Waits until so many threads may decode.
+    fn turn(&self, threads: usize) -> Result<Turn> {
+        match self.stalls {
+            true => Ok(Turn::free()),
+            false => self.cores.turn(threads, self.call),
+        }
     }
 
     fn picture(
@@ -61,7 +92,10 @@ impl Work<'_> {
         preprocessor: &mut Preprocessor,
         frame: &VideoFrame,
     ) -> Result<Vec<u8>> {
-        (self.finish)(preprocessor, &converter.rgb(frame)?)
+        let start = Instant::now();
+        let picture = (self.finish)(preprocessor, &converter.rgb(frame)?);
+        self.preprocess.fetch_add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
+        picture
     }
 }
 
@@ -91,7 +125,7 @@ trait Sink {
 }
 
 /// How the frames were found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     /// How many frames the stream, or the part of it that had to be read, shows.
     pub total: u64,
@@ -99,10 +133,17 @@ pub(crate) struct Found {
     pub corrupt: u64,
     /// Why all of the stream was decoded, if it was.
     pub whole: Option<&'static str>,
+    /// What converting, scaling and cropping took, of all threads.
+    pub preprocess: Duration,
 }
 
 /// Finds the frames that `sink` wants and hands them over.
 fn visit<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result<Found> {
+    let found = find(source, work, sink)?;
+    Ok(Found { preprocess: Duration::from_nanos(work.preprocess.load(Ordering::Relaxed)), ..found })
+}
+
+fn find<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result<Found> {
     let _quiet = log::Quiet::enter();
     let opened = source::Opened::new(source, work.options, work.call)?;
     let name = opened.name.clone();
@@ -115,7 +156,7 @@ fn visit<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result
         demux::Survey::Known(mut index) => match indexed(&mut demuxer, &mut index, work, sink)? {
             groups::Outcome::Done => {
                 demuxer.check_io()?;
-                return Ok(Found { total: index.order.len() as u64, corrupt: 0, whole: None });
+                return Ok(Found { total: index.order.len() as u64, ..Found::default() });
             }
             groups::Outcome::Distrusted(why) => (why, index.timeline),
         },
@@ -136,7 +177,8 @@ fn visit<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result
                 format_args!("video: not one frame of `{name}` can be decoded"),
             ));
         }
-        let found = Found { total: report.timeline.frames.len() as u64, corrupt: report.corrupt, whole: Some(why) };
+        let total = report.timeline.frames.len() as u64;
+        let found = Found { total, corrupt: report.corrupt, whole: Some(why), ..Found::default() };
         let right = sink.plan(&report.timeline)?;
         if planned == Some(right) && sink.agree(&timeline, &report.timeline) {
             return Ok(found);

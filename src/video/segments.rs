@@ -1,8 +1,9 @@
 //! Sliding windows over a long video from one decode.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{square, visit, Found, Sink, Source, Timeline, Work};
+use super::{square, visit, Found, Sink, Source, Terms, Timeline, Work};
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
 use crate::runtime::Call;
@@ -17,8 +18,8 @@ const MOST_WAITING: usize = 192 << 20;
 pub(crate) struct Window {
     pub start_us: i64,
     pub end_us: i64,
-    /// One square of RGB bytes per frame.
-    pub pixels: Vec<u8>,
+    /// Of RGB bytes, one per frame.
+    pub squares: Vec<Arc<Vec<u8>>>,
 }
 
 /// What `segments` tells.
@@ -32,19 +33,17 @@ pub(crate) enum Progress {
 /// of that part of the video alone.
 ///
 /// # Errors
-/// As `squares`; `Limit` where so many windows overlap that their frames take too much memory; what `each` returns.
+/// As [`super::squares`]; `Limit` where so many windows overlap that their frames take too much memory; what `each` returns.
 pub(crate) fn segments(
     source: Source,
-    options: &VideoOptions,
-    call: &Call,
-    side: usize,
+    terms: &Terms,
     (window_us, step_us): (i64, i64),
     each: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Found> {
-    let work = Work { options, call, side, finish: &square };
+    let work = Work::new(terms, &source, &square);
     let mut sink = Segments {
-        options,
-        call,
+        options: terms.options,
+        call: terms.call,
         window_us,
         step_us,
         numbers: Vec::new(),
@@ -69,7 +68,7 @@ struct Segments<'s> {
     /// The first window that is not complete.
     next: usize,
     /// By their frames' numbers.
-    squares: BTreeMap<u64, Vec<u8>>,
+    squares: BTreeMap<u64, Arc<Vec<u8>>>,
     each: &'s mut dyn FnMut(Progress) -> Result<()>,
 }
 
@@ -112,14 +111,13 @@ impl Sink for Segments<'_> {
     fn take(&mut self, position: usize, square: Vec<u8>) -> Result<()> {
         let number = self.numbers[position];
         let size = square.len();
-        self.squares.insert(number, square);
+        self.squares.insert(number, Arc::new(square));
         while let Some((start_us, end_us, picks)) = self.windows.get(self.next) {
             if picks.last().is_none_or(|&last| last > number) {
                 break;
             }
-            let mut pixels = Vec::with_capacity(picks.len() * size);
-            picks.iter().filter_map(|pick| self.squares.get(pick)).for_each(|square| pixels.extend_from_slice(square));
-            let window = Window { start_us: *start_us, end_us: *end_us, pixels };
+            let squares = picks.iter().filter_map(|pick| self.squares.get(pick).cloned()).collect();
+            let window = Window { start_us: *start_us, end_us: *end_us, squares };
             (self.each)(Progress::Window(window))?;
             self.next += 1;
             let first = self.windows.get(self.next).and_then(|(.., picks)| picks.first());

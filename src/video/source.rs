@@ -31,6 +31,17 @@ pub enum Source<'a> {
     Media(Box<dyn Media + 'a>),
 }
 
+impl Source<'_> {
+    /// Whether reading may wait for somebody else, however long.
+    pub(super) fn stalls(&self, options: &VideoOptions) -> bool {
+        match self {
+            Source::Path(path) => options.allow_network && is_network(path),
+            Source::Memory(_) => false,
+            Source::Media(_) => true,
+        }
+    }
+}
+
 /// An open container.
 pub(super) struct Opened<'a> {
     // Closed before what it reads from.

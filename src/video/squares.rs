@@ -1,16 +1,17 @@
 //! One set of frames that stands for a video.
 
-use super::{square, visit, Found, Sink, Source, Timeline, Work};
-use crate::error::{Error, Result, Status};
+use super::{square, visit, Found, Sink, Source, Terms, Timeline, Work};
+use crate::error::Result;
 use crate::image::{Frame, Preprocessor};
 use crate::options::VideoOptions;
-use crate::runtime::Call;
+use crate::runtime::{Call, Cores};
 
-/// The frames that stand for a video, as the model wants them.
-pub(crate) struct Sampled {
-    /// One square of RGB bytes per frame, one after the other.
-    pub pixels: Vec<u8>,
-    pub found: Found,
+/// What `squares` tells.
+pub(crate) enum Event {
+    /// What came before was wrong: the stream turned out to be another than its container says.
+    Begin,
+    /// The next frame, and for how many in a row it stands: UNIFORM repeats those of videos that have fewer.
+    Square(Vec<u8>, usize),
 }
 
 /// A frame that stands for a video, as it was decoded.
@@ -26,25 +27,22 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Decodes a video and keeps the frames that `options` pick among all that it shows, each as a square of `side` pixels.
-/// UNIFORM repeats frames of videos that have fewer.
+/// Decodes a video and hands the frames that `options` pick among all that it shows to `each`, as squares of RGB bytes.
 ///
 /// # Errors
 /// `MediaIo`, `MediaFormat`, `NoVideo`, `Limit`, `Forbidden`, `Unsupported`, `InvalidArgument` for a part that does not
-/// exist, `Cancelled`, `Timeout`; `Decode` with `strict_decode`.
-pub(crate) fn squares(source: Source, options: &VideoOptions, call: &Call, side: usize) -> Result<Sampled> {
-    let work = Work { options, call, side, finish: &square };
-    let mut sink = Squares { options, picks: Vec::new(), next: 0, size: side * side * 3, pixels: Vec::new() };
-    let found = visit(source, &work, &mut sink)?;
-    Ok(Sampled { pixels: sink.pixels, found })
+/// exist, `Cancelled`, `Timeout`; `Decode` with `strict_decode`; what `each` returns.
+pub(crate) fn squares(source: Source, terms: &Terms, each: &mut dyn FnMut(Event) -> Result<()>) -> Result<Found> {
+    let work = Work::new(terms, &source, &square);
+    let mut sink = Squares { options: terms.options, picks: Vec::new(), next: 0, each };
+    visit(source, &work, &mut sink)
 }
 
-struct Squares<'o> {
-    options: &'o VideoOptions,
+struct Squares<'s> {
+    options: &'s VideoOptions,
     picks: Vec<u64>,
     next: usize,
-    size: usize,
-    pixels: Vec<u8>,
+    each: &'s mut dyn FnMut(Event) -> Result<()>,
 }
 
 impl Sink for Squares<'_> {
@@ -55,20 +53,14 @@ impl Sink for Squares<'_> {
     fn begin(&mut self, timeline: &Timeline) -> Result<()> {
         self.picks = timeline.picks(self.options)?;
         self.next = 0;
-        self.pixels.clear();
-        let bytes = self.picks.len() * self.size;
-        self.pixels.try_reserve_exact(bytes).map_err(|_| {
-            Error::new(Status::OutOfMemory, format_args!("no memory for {} frames ({bytes} bytes)", self.picks.len()))
-        })
+        (self.each)(Event::Begin)
     }
 
     fn take(&mut self, _: usize, square: Vec<u8>) -> Result<()> {
-        let number = self.picks[self.next];
-        while self.picks.get(self.next) == Some(&number) {
-            self.pixels.extend_from_slice(&square);
-            self.next += 1;
-        }
-        Ok(())
+        let rest = &self.picks[self.next..];
+        let times = rest.iter().take_while(|pick| Some(*pick) == rest.first()).count();
+        self.next += times;
+        (self.each)(Event::Square(square, times))
     }
 }
 
@@ -123,7 +115,8 @@ pub fn pictures(
         rgb.extend([width as u64, height as u64].iter().flat_map(|side| side.to_le_bytes()));
         Ok(rgb)
     };
-    let work = Work { options, call, side: 1, finish: &finish };
+    let terms = Terms { options, call, cores: &Cores::of_process(), side: 1 };
+    let work = Work::new(&terms, &source, &finish);
     let mut sink = Pictures { options, numbers: Vec::new(), timeline: Timeline::default(), pictures: Vec::new() };
     let found = visit(source, &work, &mut sink)?;
     Ok((sink.pictures, found.total, found.whole))

@@ -65,8 +65,10 @@ pub(super) fn run(
         Ok(true)
     };
     let mut damaged = 0;
+    let mut turn = work.turn(work.threads())?;
     loop {
         work.call.check()?;
+        turn.breathe(work.call)?;
         let mut packet = match demuxer.read() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,

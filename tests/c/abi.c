@@ -124,6 +124,16 @@ AT(c4c_info, device, 72);
 AT(c4c_info, model_name, 104);
 AT(c4c_info, weights, 136);
 
+HOLDS(sizeof(c4c_stats) == 192);
+AT(c4c_stats, calls, 8);
+AT(c4c_stats, timed_out, 64);
+AT(c4c_stats, texts, 72);
+AT(c4c_stats, mean_text_batch, 104);
+AT(c4c_stats, queued_texts, 120);
+AT(c4c_stats, bytes_held, 144);
+AT(c4c_stats, queue_us, 152);
+AT(c4c_stats, image_forward_us, 184);
+
 /* What hosts define, with the types that they have it in. */
 int64_t host_read(void *, uint8_t *, size_t);
 int64_t host_seek(void *, int64_t, int32_t);
@@ -138,6 +148,7 @@ c4c_status (*const create)(const c4c_options *, c4c_model **, c4c_error *) = c4c
 void (*const release)(c4c_model *) = c4c_free;
 size_t (*const dim)(const c4c_model *) = c4c_dim;
 c4c_status (*const get_info)(const c4c_model *, c4c_info *, c4c_error *) = c4c_get_info;
+c4c_status (*const get_stats)(const c4c_model *, c4c_stats *, c4c_error *) = c4c_get_stats;
 c4c_status (*const embed_text)(const c4c_model *, const char *const *, size_t, const c4c_call *, float *, size_t,
                                c4c_error *) = c4c_embed_text;
 c4c_status (*const embed_frames)(const c4c_model *, const c4c_frame *, size_t, const c4c_call *, float *, size_t,

@@ -44,7 +44,6 @@ static void create(const char *weights, const char *text_file) {
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x4", options.flags = 4);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "num_threads is 1025", options.num_threads = 1025);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "max_batch is 4097", options.max_batch = 4097);
-    CREATE_FAILS(C4C_E_UNSUPPORTED, "max_batch_delay_us", options.max_batch_delay_us = 1);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "log_level 5", options.log_level = 5);
     CREATE_FAILS(C4C_E_UNSUPPORTED, "reserved", options.reserved = 1);
 
@@ -89,6 +88,34 @@ static void info(const c4c_model *model) {
     CHECK(info.image_size == 224 && info.context_length == 77 && info.num_threads >= 1);
     CHECK(fabsf(info.logit_scale - 4.6052f) < 1e-6f);
     CHECK(strcmp(info.device, "cpu") == 0 && strcmp(info.weights, "torch.save/clip4clip") == 0);
+}
+
+/* What calls come to is counted, each once, whatever it ends with. */
+static void counts(const c4c_model *model) {
+    const char *words[1] = {"a dog"}, *bad[1] = {"\xc3\x28"};
+    c4c_stats before = {0}, after = {0};
+    FAILS(C4C_E_INVALID_ARGUMENT, "out.struct_size", c4c_get_stats(model, &before, &err));
+    before.struct_size = after.struct_size = sizeof before;
+    FAILS(C4C_E_INVALID_ARGUMENT, "model is NULL", c4c_get_stats(NULL, &before, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_get_stats(model, NULL, &err));
+    FAILS(C4C_OK, "", c4c_get_stats(model, &before, &err));
+    CHECK(c4c_embed_text(model, words, 1, NULL, out, ROOM, NULL) == C4C_OK);
+    CHECK(c4c_embed_text(model, bad, 1, NULL, out, ROOM, NULL) == C4C_E_INVALID_ARGUMENT);
+    CHECK(c4c_embed_text(model, words, 1, NULL, out, 1, NULL) == C4C_E_BUFFER_TOO_SMALL);
+    CHECK(c4c_embed_video_path(model, "no/such", NULL, NULL, out, ROOM, NULL) == C4C_E_MEDIA_IO);
+    c4c_cancel *cancel = c4c_cancel_new();
+    c4c_call call = {sizeof call, 0, 0, cancel};
+    c4c_cancel_fire(cancel);
+    CHECK(c4c_embed_text(model, words, 1, &call, out, ROOM, NULL) == C4C_E_CANCELLED);
+    c4c_cancel_free(cancel);
+    FAILS(C4C_OK, "", c4c_get_stats(model, &after, &err));
+    CHECK(after.calls - before.calls == 5 && after.running == 0);
+    CHECK(after.failed_argument - before.failed_argument == 2 && after.failed_media - before.failed_media == 1);
+    CHECK(after.cancelled - before.cancelled == 1 && after.timed_out == before.timed_out);
+    CHECK(after.failed_memory == 0 && after.failed_other == 0);
+    CHECK(after.texts - before.texts == 1 && after.text_batches - before.text_batches == 1);
+    CHECK(after.text_forward_us > before.text_forward_us && after.images == before.images);
+    CHECK(after.queued_texts == 0 && after.queued_images == 0 && after.waiting_calls == 0);
 }
 
 static void text(const c4c_model *model) {
@@ -473,6 +500,8 @@ int main(int argc, char **argv) {
     c4c_model *model = load(argv[1]);
     clip video = open_clip(argv[2]);
     info(model);
+    counts(model);
+    fill();
     text(model);
     limits(model, &video);
     frames(model);

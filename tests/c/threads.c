@@ -22,7 +22,9 @@ static void *call(void *arg) {
     const char *texts[] = {"a dog runs"};
     for (int i = 0; i < CALLS; i++) {
         CHECK(c4c_embed_text(model, texts, 1, NULL, out, dim, NULL) == C4C_OK);
-        CHECK(memcmp(out, expected_text, dim * sizeof *out) == 0);
+        /* On several threads libtorch may sum few tokens in another order than many. */
+        for (size_t j = 0; j < dim; j++)
+            CHECK(fabsf(out[j] - expected_text[j]) < 2e-6f);
         CHECK(c4c_embed_video_path(model, video, NULL, NULL, out, dim, NULL) == C4C_OK);
         CHECK(memcmp(out, expected_video, dim * sizeof *out) == 0);
     }
