@@ -624,7 +624,8 @@ typedef struct c4c_options {
    */
   uint32_t flags;
   /**
-   * Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use.
+   * Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use. This also sets the number
+   * that libtorch gives to new threads of the process which use it; models do not disturb each other's.
    */
   uint32_t num_threads;
   /**
@@ -979,7 +980,8 @@ typedef struct c4c_video_options {
    */
   uint32_t flags;
   /**
-   * Threads that decode, at most 256. 0: one per core that the process may use.
+   * Threads that decode, at most 256. 0: one per core that the process may use. Over all calls, no more decode at a time
+   * than there are cores: they take turns.
    */
   uint32_t decode_threads;
   /**
@@ -1049,7 +1051,8 @@ c4c_status c4c_create(const struct c4c_options *options,
 
 /**
  * Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back its memory and its thread.
- * What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
+ * What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child
+ * that was forked after c4c_create it gives back nothing, since the threads are the parent's.
  *
  * Thread-safety: once per model, from any thread; the pointer is dead when it returns.
  */

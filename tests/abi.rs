@@ -182,6 +182,13 @@ fn the_engine_under_load() {
 }
 
 #[test]
+fn too_little_memory_means_smaller_passes() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/memory.c", &[]);
+    println!("{}", silent(&program, &[&programs.weights()]));
+}
+
+#[test]
 fn memory_stays_flat() {
     let programs = Programs::new();
     let program = programs.compile("tests/c/soak.c", &[]);

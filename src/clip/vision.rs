@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, Block, BlockShape, Even, LayerNorm};
 use super::Style;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::runtime::{Image, Square};
 use crate::weights::{Checkpoint, VisionArch};
 
@@ -85,7 +85,12 @@ impl VisionTower {
     fn taps(&self, squares: &[&Square]) -> Result<Tensor> {
         let (grid, patch) = (self.arch.grid as i64, self.arch.patch as i64);
         let n = squares.len() as i64;
-        let pixels: Vec<u8> = squares.iter().flat_map(|square| square.iter().copied()).collect();
+        let bytes = squares.iter().map(|square| square.len()).sum();
+        let mut pixels = Vec::new();
+        pixels
+            .try_reserve_exact(bytes)
+            .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {n} images ({bytes} bytes)")))?;
+        squares.iter().for_each(|square| pixels.extend_from_slice(square));
         if pixels.is_empty() || pixels.len() as i64 != n * grid * patch * grid * patch * 3 {
             return Err(Error::internal(format_args!("{} bytes are not {n} images", pixels.len())));
         }

@@ -131,7 +131,8 @@ pub unsafe extern "C" fn c4c_create(
 }
 
 /// Releases a model: refuses new calls (C4C_E_CLOSED), waits for the running ones, gives back its memory and its thread.
-/// What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child that was forked after c4c_create it gives back nothing, since the threads are the parent's.
+/// What stays is libtorch's: a pool of idle threads that the first model of the process brings up. NULL is allowed. In a child
+/// that was forked after c4c_create it gives back nothing, since the threads are the parent's.
 ///
 /// Thread-safety: once per model, from any thread; the pointer is dead when it returns.
 #[no_mangle]

@@ -58,7 +58,8 @@ pub struct c4c_options {
     pub max_words: u32,
     /// `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`
     pub flags: u32,
-    /// Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use.
+    /// Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use. This also sets the number
+    /// that libtorch gives to new threads of the process which use it; models do not disturb each other's.
     pub num_threads: u32,
     /// The most images in one forward pass, of whatever callers, at most 4096. 0: chosen.
     pub max_batch: u32,
@@ -123,7 +124,8 @@ pub struct c4c_video_options {
     pub color: u32,
     /// `C4C_APPLY_ROTATION`, `C4C_ALLOW_NETWORK`, `C4C_STRICT_DECODE`
     pub flags: u32,
-    /// Threads that decode, at most 256. 0: one per core that the process may use.
+    /// Threads that decode, at most 256. 0: one per core that the process may use. Over all calls, no more decode at a time
+    /// than there are cores: they take turns.
     pub decode_threads: u32,
     /// 1 for stream 0 and so on. 0: the best video stream.
     pub stream_index_plus_1: u32,

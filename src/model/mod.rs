@@ -23,7 +23,7 @@ use frames::{Frames, Kin};
 
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
 /// small enough that a text does not wait long behind a pass.
-const DEFAULT_MAX_BATCH: usize = 16;
+const DEFAULT_MAX_BATCH: usize = 12;
 /// How many texts are cleaned and cut into ids before they are handed over.
 const TEXTS_AT_ONCE: usize = 1024;
 /// How many texts tightTransf scores in one pass.

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use ndarray::Array2;
 
 use super::permits::Permit;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 
 /// What goes through the model.
 pub(crate) trait Item {
@@ -156,11 +156,14 @@ impl<T: Item, F> Lane<T, F> {
         for (ticket, row) in tickets.iter().zip(rows.rows()) {
             // Whoever asked may have gone.
             let Some(request) = self.requests.get_mut(&ticket.request) else { continue };
-            let dim = row.len();
-            if request.rows.len() < request.expected * dim {
-                request.rows.resize(request.expected * dim, 0.0);
+            let all = request.expected * row.len();
+            if request.rows.try_reserve_exact(all.saturating_sub(request.rows.len())).is_err() {
+                let n = request.expected;
+                self.fail(ticket, Error::new(Status::OutOfMemory, format_args!("no memory for {n} vectors")));
+                continue;
             }
-            for (to, from) in request.rows[ticket.row * dim..].iter_mut().zip(row) {
+            request.rows.resize(all, 0.0);
+            for (to, from) in request.rows[ticket.row * row.len()..].iter_mut().zip(row) {
                 *to = *from;
             }
             request.done += 1;

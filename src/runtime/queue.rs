@@ -63,6 +63,11 @@ pub(crate) struct Queue<C> {
     pub(super) jobs: VecDeque<Job<C>>,
     /// Whose turn the last pass was.
     texts_went: bool,
+    /// There was nothing to do since.
+    rested: bool,
+    /// The last texts waited for a pass of images to end. The images after them go in half as large a pass: texts come often,
+    /// and are shorter than what they wait for.
+    texts_waited: bool,
     /// No more work comes, or nobody is there to do it.
     pub(super) closed: bool,
 }
@@ -170,7 +175,15 @@ pub(super) enum Step<C> {
 
 impl<C: 'static> Queue<C> {
     fn new() -> Self {
-        Queue { texts: Lane::new(), images: Lane::new(), jobs: VecDeque::new(), texts_went: false, closed: false }
+        Queue {
+            texts: Lane::new(),
+            images: Lane::new(),
+            jobs: VecDeque::new(),
+            texts_went: false,
+            rested: true,
+            texts_waited: false,
+            closed: false,
+        }
     }
 
     /// Tells all who wait that nothing will come.
@@ -196,15 +209,21 @@ impl<C: 'static> Queue<C> {
         let ready = |due: Option<Instant>| due.is_some_and(|due| now.is_none_or(|now| due <= now));
         let (text, image) = (ready(texts), ready(images));
         if !text && !image {
+            self.rested = true;
             return match texts.into_iter().chain(images).min() {
                 None if self.closed => Step::End,
                 until => Step::Rest(until),
             };
         }
-        self.texts_went = text && !(image && self.texts_went);
-        match self.texts_went {
-            true => Step::Texts(self.texts.batch(M::MOST_IDS)),
-            false => Step::Images(self.images.batch(most_images)),
+        let images_went = !self.texts_went;
+        self.texts_went = text && (images_went || !image);
+        let rested = std::mem::take(&mut self.rested);
+        if self.texts_went {
+            self.texts_waited = images_went && !rested;
+            return Step::Texts(self.texts.batch(M::MOST_IDS));
         }
+        self.texts_waited &= !images_went;
+        let most = if self.texts_waited { most_images.div_ceil(2) } else { most_images };
+        Step::Images(self.images.batch(most))
     }
 }

@@ -42,6 +42,47 @@ static void *long_call(void *started) {
     return NULL;
 }
 
+/* Models made at the same time, of different numbers of threads and sizes of passes, work side by side. */
+static void *make_and_use(void *arg) {
+    const char *const *weights_and_threads = arg;
+    const char *texts[] = {"a dog runs"};
+    float out[4096];
+    c4c_options options = {0};
+    c4c_model *mine = NULL;
+    c4c_info info = {0};
+    options.struct_size = sizeof options;
+    info.struct_size = sizeof info;
+    options.weights_path = weights_and_threads[0];
+    options.num_threads = options.max_batch = (uint32_t)atoi(weights_and_threads[1]);
+    options.max_batch_delay_us = 100;
+    for (int round = 0; round < 3; round++) {
+        CHECK(c4c_create(&options, &mine, NULL) == C4C_OK);
+        const size_t dim = c4c_dim(mine);
+        CHECK(c4c_get_info(mine, &info, NULL) == C4C_OK && info.num_threads == options.num_threads);
+        CHECK(c4c_embed_text(mine, texts, 1, NULL, out, 4096, NULL) == C4C_OK);
+        for (size_t j = 0; j < dim; j++)
+            CHECK(fabsf(out[j] - expected_text[j]) < 2e-6f);
+        CHECK(c4c_embed_video_path(mine, video, NULL, NULL, out, 4096, NULL) == C4C_OK);
+        for (size_t j = 0; j < dim; j++)
+            CHECK(fabsf(out[j] - expected_video[j]) < 2e-6f);
+        c4c_free(mine);
+    }
+    return NULL;
+}
+
+static void several_models(const char *weights) {
+    static const char *const numbers[THREADS] = {"1", "2", "3", "1", "2", "7"};
+    const char *arguments[THREADS][2];
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        arguments[i][0] = weights;
+        arguments[i][1] = numbers[i];
+        CHECK(pthread_create(&threads[i], NULL, make_and_use, arguments[i]) == 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
 static void heard(void *count, int32_t level, const char *message) {
     CHECK(level >= C4C_LOG_ERROR && level <= C4C_LOG_DEBUG && strlen(message) > 0);
     __atomic_add_fetch((int *)count, 1, __ATOMIC_SEQ_CST);
@@ -52,9 +93,12 @@ static void fork_and_see(void) {
     if (child == 0) {
         float out[4096];
         const char *texts[] = {"a dog runs"};
+        c4c_stats stats = {0};
+        stats.struct_size = sizeof stats;
         c4c_status status = c4c_embed_text(model, texts, 1, NULL, out, 4096, NULL);
+        c4c_status told = c4c_get_stats(model, &stats, NULL);
         c4c_free(model);
-        _exit(status == C4C_E_FORKED ? 0 : 1);
+        _exit(status == C4C_E_FORKED && told == C4C_E_FORKED ? 0 : 1);
     }
     int status = -1;
     CHECK(child > 0 && waitpid(child, &status, 0) == child);
@@ -83,6 +127,7 @@ int main(int argc, char **argv) {
         CHECK(pthread_join(threads[i], NULL) == 0);
 
     fork_and_see();
+    several_models(argv[1]);
 
     int started = 0;
     for (int i = 0; i < THREADS; i++)
