@@ -841,7 +841,7 @@ typedef struct c4c_stats {
    */
   uint64_t queued_images;
   /**
-   * Calls that wait now for room in the queues, or for a core to decode on. Cores are shared by all models of the process.
+   * Calls that wait now for room in the queues, and decoders that wait for a core, which all models of the process share.
    */
   uint64_t waiting_calls;
   /**
@@ -980,8 +980,8 @@ typedef struct c4c_video_options {
    */
   uint32_t flags;
   /**
-   * Threads that decode, at most 256. 0: one per core that the process may use. Over all calls, no more decode at a time
-   * than there are cores: they take turns.
+   * Threads that decode, at most 256. 0: one per core that the process may use. Over all calls on files and memory, no more
+   * decode at a time than there are cores: they take turns.
    */
   uint32_t decode_threads;
   /**

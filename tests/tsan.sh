@@ -29,6 +29,8 @@ called_from_lib:libtorch_cpu.so
 called_from_lib:libgomp
 called_from_lib:libc10.so
 race:drop_slow
+race:^test::
+race:crossbeam_channel::waker
 EOF
 rm -f "$OUT"/report.*
 TSAN_OPTIONS="suppressions=$OUT/suppressions log_path=$OUT/report exitcode=66 history_size=7" \

@@ -2,8 +2,9 @@
 
 use std::ffi::CString;
 use std::os::raw::c_char;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::guard::{guard, guard_with, quiet_panics, write_text};
 use super::read::{self, Plain};
@@ -31,7 +32,7 @@ struct Calls {
 
 impl c4c_model {
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock()
     }
 }
 
@@ -147,8 +148,9 @@ pub unsafe extern "C" fn c4c_free(model: *mut c4c_model) {
         if !forked {
             let mut calls = handle.calls();
             calls.closed = true;
+            handle.model.hurry();
             while calls.running > 0 {
-                calls = handle.idle.wait(calls).unwrap_or_else(PoisonError::into_inner);
+                handle.idle.wait(&mut calls);
             }
         }
         // SAFETY: made by Box::into_raw in c4c_create; no call is running and none can begin.

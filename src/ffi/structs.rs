@@ -124,8 +124,8 @@ pub struct c4c_video_options {
     pub color: u32,
     /// `C4C_APPLY_ROTATION`, `C4C_ALLOW_NETWORK`, `C4C_STRICT_DECODE`
     pub flags: u32,
-    /// Threads that decode, at most 256. 0: one per core that the process may use. Over all calls, no more decode at a time
-    /// than there are cores: they take turns.
+    /// Threads that decode, at most 256. 0: one per core that the process may use. Over all calls on files and memory, no more
+    /// decode at a time than there are cores: they take turns.
     pub decode_threads: u32,
     /// 1 for stream 0 and so on. 0: the best video stream.
     pub stream_index_plus_1: u32,
@@ -240,7 +240,7 @@ pub struct c4c_stats {
     pub queued_texts: u64,
     /// Images that wait for the model now.
     pub queued_images: u64,
-    /// Calls that wait now for room in the queues, or for a core to decode on. Cores are shared by all models of the process.
+    /// Calls that wait now for room in the queues, and decoders that wait for a core, which all models of the process share.
     pub waiting_calls: u64,
     /// Bytes of images and token ids that wait for the model or are in a pass.
     pub bytes_held: u64,

@@ -7,6 +7,9 @@ use crate::clip::Clip;
 use crate::error::Result;
 use crate::runtime::{Call, Finish, Image, Request, Square};
 
+/// Frames that a call keeps to itself before it hands them over, at most.
+const MOST_KEPT: usize = 64;
+
 /// What the frames are to each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kin {
@@ -68,8 +71,7 @@ impl<'m> Frames<'m> {
             }
         }
         self.last = Some(square);
-        // A frame whose neighbour is to come is not complete.
-        if !self.three_d && self.kept.len() == self.model.info.max_batch {
+        if self.kept.len() >= self.model.info.max_batch.min(MOST_KEPT) {
             self.hand_over()?;
         }
         self.kept.push(image);

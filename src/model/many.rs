@@ -133,10 +133,8 @@ impl Model {
             waited += start.elapsed();
             Ok(())
         };
-        let found = video::segments(source, &self.terms(options, call)?, (window_us, step_us), &mut each)?;
-        self.engine.counters().decoded(start.elapsed().saturating_sub(waited));
-        self.engine.counters().preprocessed(found.preprocess);
-        self.tell("video", &found);
+        let found = video::segments(source, &self.terms(options, call)?, (window_us, step_us), &mut each);
+        self.found("video", found, start.elapsed().saturating_sub(waited))?;
         while !ahead.is_empty() {
             self.next_segment(&mut ahead, &mut segments)?;
         }

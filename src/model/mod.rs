@@ -25,7 +25,7 @@ use frames::{Frames, Kin};
 /// small enough that a text does not wait long behind a pass.
 const DEFAULT_MAX_BATCH: usize = 12;
 /// How many texts are cleaned and cut into ids before they are handed over.
-const TEXTS_AT_ONCE: usize = 1024;
+const TEXTS_AT_ONCE: usize = 32;
 /// How many texts tightTransf scores in one pass.
 const PAIRS: usize = 32;
 
@@ -157,6 +157,10 @@ impl Model {
     /// # Errors
     /// `Modality` on a model without vision tower.
     pub fn embed_images(&self, frames: &[Frame], call: &Call) -> Result<Array2<f32>> {
+        self.resolution()?;
+        if frames.is_empty() {
+            return Ok(Array2::zeros((0, self.dim())));
+        }
         let rows = self.frames(frames, Kin::Strangers, call, Box::new(|_, rows| Ok(rows)))?;
         self.finished(rows)
     }
@@ -196,10 +200,7 @@ impl Model {
                 pushed
             }
         });
-        self.engine.counters().decoded(start.elapsed().saturating_sub(waited));
-        let found = found?;
-        self.engine.counters().preprocessed(found.preprocess);
-        self.tell(&name, &found);
+        self.found(&name, found, start.elapsed().saturating_sub(waited))?;
         request.finish(Box::new(|clip, rows| clip.video(&rows)))?;
         self.video(request.wait()?)
     }
@@ -212,8 +213,11 @@ impl Model {
         self.embed_video(Source::Path(path), options, call)
     }
 
-    /// Notes what was unusual about a video.
-    fn tell(&self, name: &str, found: &Found) {
+    /// Counts how long frames were looked for, and notes what was unusual about a video.
+    fn found(&self, name: &str, found: Result<Found>, took: Duration) -> Result<()> {
+        self.engine.counters().decoded(took);
+        let found = found?;
+        self.engine.counters().preprocessed(found.preprocess);
         if found.corrupt > 0 {
             self.log.say(
                 Level::Warn,
@@ -223,6 +227,7 @@ impl Model {
         if let Some(why) = found.whole {
             self.log.say(Level::Debug, format_args!("{name}: decoded from beginning to end, since {why}"));
         }
+        Ok(())
     }
 
     /// How well each text goes with the video that these frames make, by the model's head: for tightTransf what its
@@ -277,6 +282,9 @@ impl Model {
         let Some(tokenizer) = self.tokenizer.as_ref().filter(|_| self.info.arch.text.is_some()) else {
             return Err(Error::new(Status::Modality, "the model was loaded for video only; it cannot embed text"));
         };
+        if texts.is_empty() {
+            return Ok(Array2::zeros((0, self.dim())));
+        }
         let mut request = self.engine.request::<Ids>(call)?;
         for (part, texts) in texts.chunks(TEXTS_AT_ONCE).enumerate() {
             let ids = (part * TEXTS_AT_ONCE..)
@@ -355,6 +363,11 @@ impl Model {
     pub fn stats(&self) -> Stats {
         let stats = self.engine.stats();
         Stats { waiting_calls: stats.waiting_calls + self.cores.waiting() as u64, ..stats }
+    }
+
+    /// Calls that wait for others to share a pass with wait no longer, now and from now on.
+    pub(crate) fn hurry(&self) {
+        self.engine.hurry();
     }
 
     /// Counts a call of a user's from its beginning to its end.

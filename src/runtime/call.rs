@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{at, bounded, never, Receiver, Sender};
+use crossbeam_channel::{after, at, bounded, never, Receiver, Sender};
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result, Status};
 
@@ -29,7 +30,7 @@ impl Cancel {
     /// Ends the calls that have this token, and all later ones, with `Cancelled`.
     pub fn fire(&self) {
         self.0.fired.store(true, Ordering::Relaxed);
-        self.0.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.sender.lock().take();
     }
 
     pub fn is_fired(&self) -> bool {
@@ -82,12 +83,22 @@ impl Call {
 
     /// Waits for what comes through `channel`; None when nobody is left to send it.
     pub(crate) fn wait<T>(&self, channel: &Receiver<T>) -> Result<Option<T>> {
+        self.wait_or(channel, &never())
+    }
+
+    /// The same; None also when so much time has passed.
+    pub(crate) fn wait_at_most<T>(&self, channel: &Receiver<T>, time: Duration) -> Result<Option<T>> {
+        self.wait_or(channel, &after(time))
+    }
+
+    fn wait_or<T>(&self, channel: &Receiver<T>, over: &Receiver<Instant>) -> Result<Option<T>> {
         let deadline = self.deadline.map_or_else(never, at);
         let cancelled = self.cancel.as_ref().map_or_else(never, |c| c.0.receiver.clone());
         crossbeam_channel::select! {
             recv(channel) -> value => Ok(value.ok()),
             recv(cancelled) -> _ => Err(Error::new(Status::Cancelled, "the call was cancelled")),
             recv(deadline) -> _ => Err(timeout()),
+            recv(over) -> _ => Ok(None),
         }
     }
 }

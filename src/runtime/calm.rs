@@ -5,25 +5,41 @@
 //! several times slower. OpenMP sleeps soon where it knows of more threads than cores. The environment could tell it the same,
 //! but that belongs to the host, and is read before anybody can ask.
 
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, Sender};
+use once_cell::sync::Lazy;
+use parking_lot::Mutex;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
 
-/// A team of a few threads that sleep, so that there are more threads than cores. Gone when dropped.
+/// A team of a few threads that sleep, so that there are more threads than cores. Gone with the last handle.
 pub(super) struct Calm {
     awake: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Calm {
-    /// More cores than this are more than a few threads' worth, and a core that spins is missed less.
-    const MOST_THREADS: usize = 32;
+    /// Where more than these are needed, a few cores of many are busy, and one that spins is missed less.
+    const MOST_THREADS: usize = 8;
 
-    /// Beside a model whose passes take `num_threads`. What cannot be had is done without.
-    pub(super) fn beside(num_threads: usize) -> Self {
+    /// The one of the process, for a model whose passes take `num_threads`. What cannot be had is done without.
+    pub(super) fn of_process(num_threads: usize) -> Arc<Calm> {
+        static SHARED: Lazy<Mutex<(u32, Weak<Calm>)>> = Lazy::new(Mutex::default);
+        let mut shared = SHARED.lock();
+        let process = std::process::id();
+        let calm = match shared.1.upgrade() {
+            Some(calm) if shared.0 == process => calm,
+            _ => Arc::new(Calm::beside(num_threads)),
+        };
+        *shared = (process, Arc::downgrade(&calm));
+        calm
+    }
+
+    fn beside(num_threads: usize) -> Self {
+        // OpenMP counts one thread, and of each team those beyond its first.
         let needed = (cpus() + 2).saturating_sub(num_threads).max(2);
         let (awake, sleep) = bounded::<()>(0);
         let (ready, is_ready) = bounded(1);
@@ -62,7 +78,7 @@ fn team(n: usize) -> Result<()> {
     Ok(())
 }
 
-/// The processors that OpenMP counts: those that this process may run on.
+/// The processors that OpenMP counts, by the affinity of whoever loaded it; a quota is unknown to it.
 fn cpus() -> usize {
     // SAFETY: the set is a plain bit field of the stated size that the call fills; zero is a value of it.
     unsafe {

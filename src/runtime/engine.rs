@@ -3,11 +3,12 @@
 //! their rows. Texts and images wait in lines of their own, and items of any callers share a forward pass.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{bounded, Receiver};
 use ndarray::Array2;
+use parking_lot::Mutex;
 
 use super::calm::Calm;
 use super::guarded;
@@ -38,7 +39,7 @@ impl<C: Compute> Engine<C> {
         let (give, shared) = bounded::<Arc<Shared<C>>>(1);
         let body = move || {
             let _no_grad = tch::no_grad_guard();
-            let _calm = Calm::beside(limits.num_threads);
+            let _calm = Calm::of_process(limits.num_threads);
             with_threads(limits.num_threads, || ());
             match guarded(load) {
                 Err(error) => drop(ready.send(Err(error))),
@@ -80,7 +81,7 @@ impl<C: 'static> Engine<C> {
         Ok(Request { shared: &self.shared, call: call.clone(), id, result, items: PhantomData })
     }
 
-    /// Runs `work` on the model, before any pass that has not begun, and waits for its result as long as `call` allows.
+    /// Runs `work` on the model, after at most one pass that has not begun, and waits for its result as long as `call` allows.
     /// Work whose caller has gone is not begun.
     ///
     /// # Errors
@@ -99,6 +100,12 @@ impl<C: 'static> Engine<C> {
         self.shared.open_queue()?.jobs.push_back(job);
         self.shared.wake.notify_one();
         call.wait(&result)?.ok_or_else(ended)?
+    }
+
+    /// From now on nobody waits for company.
+    pub fn hurry(&self) {
+        self.shared.queue().hurry = true;
+        self.shared.wake.notify_one();
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -129,7 +136,10 @@ impl<C: 'static> Engine<C> {
 
 impl<C: 'static> Drop for Engine<C> {
     fn drop(&mut self) {
-        self.shared.queue().closed = true;
+        {
+            let mut queue = self.shared.queue();
+            (queue.closed, queue.hurry) = (true, true);
+        }
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
             // The body catches panics; there is nobody to tell of another.

@@ -108,6 +108,11 @@ impl<T: Item, F> Lane<T, F> {
         self.ended(id)
     }
 
+    /// Whether anybody still waits for what this is a part of.
+    pub(super) fn is_wanted(&self, ticket: &Ticket<T>) -> bool {
+        self.requests.contains_key(&ticket.request)
+    }
+
     /// Forgets a request and what it has waiting.
     pub(super) fn remove(&mut self, id: u64) -> Option<impl Sized> {
         let request = self.requests.remove(&id)?;
@@ -120,28 +125,33 @@ impl<T: Item, F> Lane<T, F> {
     }
 
     /// What goes into the next pass: items in the order of the line, as long as their lengths do not exceed `most` together,
-    /// and one at least. A request that has had a whole pass to itself goes behind the others.
+    /// and one at least. A request that has had a whole pass to itself, or as good as that, goes behind the others.
     pub(super) fn batch(&mut self, most: usize) -> Vec<Ticket<T>> {
         let (mut batch, mut length) = (Vec::new(), 0);
         let mut behind = Vec::new();
         while let Some(&id) = self.line.front() {
             let Some(request) = self.requests.get_mut(&id) else { break };
-            while let Some(next) = request.items.front().map(|t| t.item.length()) {
-                if length + next > most && !batch.is_empty() {
+            let mut next = None;
+            while let Some(item) = request.items.front().map(|t| t.item.length()) {
+                next = Some(item);
+                if length + item > most && !batch.is_empty() {
                     break;
                 }
-                length += next;
-                request.served += next;
+                length += item;
+                request.served += item;
                 batch.extend(request.items.pop_front());
+                next = None;
             }
-            if request.items.is_empty() {
-                request.served = 0;
-                self.line.pop_front();
-            } else if request.served >= most {
-                request.served = 0;
-                behind.extend(self.line.pop_front());
-            } else {
-                break;
+            match next {
+                None => {
+                    request.served = 0;
+                    self.line.pop_front();
+                }
+                Some(next) if request.served > 0 && request.served + next > most => {
+                    request.served = 0;
+                    behind.extend(self.line.pop_front());
+                }
+                Some(_) => break,
             }
         }
         self.line.extend(behind);
@@ -151,13 +161,13 @@ impl<T: Item, F> Lane<T, F> {
     }
 
     /// Files the rows of a pass; what has come to its end by that is returned.
-    pub(super) fn deliver(&mut self, tickets: &[Ticket<T>], rows: &Array2<f32>) -> Vec<Ending<F>> {
+    pub(super) fn deliver(&mut self, tickets: &[&Ticket<T>], rows: &Array2<f32>) -> Vec<Ending<F>> {
         let mut touched: Vec<u64> = Vec::new();
         for (ticket, row) in tickets.iter().zip(rows.rows()) {
             // Whoever asked may have gone.
             let Some(request) = self.requests.get_mut(&ticket.request) else { continue };
             let all = request.expected * row.len();
-            if request.rows.try_reserve_exact(all.saturating_sub(request.rows.len())).is_err() {
+            if request.rows.try_reserve(all.saturating_sub(request.rows.len())).is_err() {
                 let n = request.expected;
                 self.fail(ticket, Error::new(Status::OutOfMemory, format_args!("no memory for {n} vectors")));
                 continue;

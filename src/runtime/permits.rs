@@ -1,12 +1,14 @@
 //! Things that callers share and that there is a fixed number of: bytes of room in a queue, cores.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{bounded, Sender};
+use parking_lot::Mutex;
 
 use super::Call;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Given out in the order in which they were asked for: whoever wants little does not overtake whoever wants much.
 pub(crate) struct Permits {
@@ -42,22 +44,32 @@ impl Permits {
         Arc::new(Permits { total, state: Mutex::new(State { free: total, line: VecDeque::new(), next: 0 }) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes `n`, or all where that is more than there are; waits for them as long as `call` allows.
     ///
     /// # Errors
     /// `Cancelled` and `Timeout`.
     pub(crate) fn take(self: &Arc<Self>, n: usize, call: &Call) -> Result<Permit> {
+        match self.take_unless(n, call, &|| false)? {
+            Some(permit) => Ok(permit),
+            None => Err(Error::internal("gave up waiting, although nobody asked for it")),
+        }
+    }
+
+    /// The same, or None when `give_up` is found to be so while waiting; it is asked now and then.
+    pub(crate) fn take_unless(
+        self: &Arc<Self>,
+        n: usize,
+        call: &Call,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<Option<Permit>> {
+        const NOW_AND_THEN: Duration = Duration::from_millis(250);
         let wants = n.min(self.total);
         let permit = || Permit { of: Arc::clone(self), n: wants };
         let (id, grant) = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             if state.line.is_empty() && wants <= state.free {
                 state.free -= wants;
-                return Ok(permit());
+                return Ok(Some(permit()));
             }
             let (granted, grant) = bounded(1);
             let id = state.next;
@@ -65,18 +77,22 @@ impl Permits {
             state.line.push_back(Waiter { id, wants, granted });
             (id, grant)
         };
-        let waited = call.wait(&grant);
-        if let Err(error) = waited {
-            let mut state = self.state();
-            match state.line.iter().position(|w| w.id == id) {
-                Some(place) => drop(state.line.remove(place)),
-                // They came in the same moment.
-                None => state.free += wants,
+        let outcome = loop {
+            match call.wait_at_most(&grant, NOW_AND_THEN) {
+                Ok(Some(_)) => return Ok(Some(permit())),
+                Ok(None) if !give_up() => {}
+                Ok(None) => break Ok(None),
+                Err(error) => break Err(error),
             }
-            state.serve();
-            return Err(error);
+        };
+        let mut state = self.state.lock();
+        match state.line.iter().position(|w| w.id == id) {
+            Some(place) => drop(state.line.remove(place)),
+            // They came in the same moment.
+            None => state.free += wants,
         }
-        Ok(permit())
+        state.serve();
+        outcome
     }
 
     pub(crate) fn total(&self) -> usize {
@@ -84,12 +100,12 @@ impl Permits {
     }
 
     pub(crate) fn taken(&self) -> usize {
-        self.total - self.state().free
+        self.total - self.state.lock().free
     }
 
     /// How many wait for theirs.
     pub(crate) fn waiting(&self) -> usize {
-        self.state().line.len()
+        self.state.lock().line.len()
     }
 }
 
@@ -100,20 +116,14 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Gives back what was taken and takes it again, behind those who wait, if anybody does.
-    pub(crate) fn let_others(self, call: &Call) -> Result<Permit> {
-        if self.of.waiting() == 0 {
-            return Ok(self);
-        }
-        let (of, n) = (Arc::clone(&self.of), self.n);
-        drop(self);
-        of.take(n, call)
+    pub(crate) fn count(&self) -> usize {
+        self.n
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.of.state();
+        let mut state = self.of.state.lock();
         state.free += self.n;
         state.serve();
     }
@@ -122,7 +132,6 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
     use crate::error::Status;
@@ -172,17 +181,5 @@ mod tests {
         assert_eq!(late.err().unwrap().status(), Status::Timeout);
         drop(one);
         assert_eq!((permits.taken(), permits.waiting()), (0, 0));
-    }
-
-    #[test]
-    fn letting_others_is_nothing_when_there_are_none() {
-        let permits = Permits::new(1);
-        let (came, order) = mpsc::channel();
-        let mine = permits.take(1, &Call::default()).unwrap().let_others(&Call::default()).unwrap();
-        ask(&permits, 1, Call::default(), "other", &came);
-        let mine = mine.let_others(&Call::default()).unwrap();
-        assert_eq!(order.try_recv(), Ok("other"));
-        drop(mine);
-        assert_eq!(permits.taken(), 0);
     }
 }

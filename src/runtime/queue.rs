@@ -1,10 +1,11 @@
 //! What waits for the model: the lines, the room in them, and what comes next.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ndarray::Array2;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::guarded;
 use super::lane::{Ending, Item, Lane, Ticket};
@@ -59,8 +60,9 @@ pub struct Limits {
 pub(crate) struct Queue<C> {
     pub(super) texts: Lane<Ids, Finish<C>>,
     pub(super) images: Lane<Image, Finish<C>>,
-    /// Small work that goes before any pass.
+    /// Small work, which takes turns with the passes.
     pub(super) jobs: VecDeque<Job<C>>,
+    job_went: bool,
     /// Whose turn the last pass was.
     texts_went: bool,
     /// There was nothing to do since.
@@ -68,6 +70,8 @@ pub(crate) struct Queue<C> {
     /// The last texts waited for a pass of images to end. The images after them go in half as large a pass: texts come often,
     /// and are shorter than what they wait for.
     texts_waited: bool,
+    /// Nobody waits for company any more.
+    pub(super) hurry: bool,
     /// No more work comes, or nobody is there to do it.
     pub(super) closed: bool,
 }
@@ -145,7 +149,7 @@ impl<C> Shared<C> {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue<C>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     pub(super) fn open_queue(&self) -> Result<MutexGuard<'_, Queue<C>>> {
@@ -179,9 +183,11 @@ impl<C: 'static> Queue<C> {
             texts: Lane::new(),
             images: Lane::new(),
             jobs: VecDeque::new(),
+            job_went: false,
             texts_went: false,
             rested: true,
             texts_waited: false,
+            hurry: false,
             closed: false,
         }
     }
@@ -193,12 +199,9 @@ impl<C: 'static> Queue<C> {
 
     /// Texts and images take turns, so that neither waits for more than one pass of the other.
     pub(super) fn next<M: Compute>(&mut self, limits: &Limits, most_images: usize) -> Step<C> {
-        if let Some(job) = self.jobs.pop_front() {
-            return Step::Job(job);
-        }
-        let delay = limits.max_batch_delay;
+        let delay = if self.hurry { Duration::ZERO } else { limits.max_batch_delay };
         let due = |since: Option<Instant>, full: bool| match since {
-            Some(since) if full || delay.is_zero() || self.closed => Some(since),
+            Some(since) if full || delay.is_zero() => Some(since),
             // A delay beyond what the clock can tell is none.
             Some(since) => Some(since.checked_add(delay).unwrap_or(since)),
             None => None,
@@ -208,6 +211,12 @@ impl<C: 'static> Queue<C> {
         let now = if delay.is_zero() { None } else { Some(Instant::now()) };
         let ready = |due: Option<Instant>| due.is_some_and(|due| now.is_none_or(|now| due <= now));
         let (text, image) = (ready(texts), ready(images));
+        // Jobs are short, but may be many.
+        let job = if self.job_went && (text || image) { None } else { self.jobs.pop_front() };
+        self.job_went = job.is_some();
+        if let Some(job) = job {
+            return Step::Job(job);
+        }
         if !text && !image {
             self.rested = true;
             return match texts.into_iter().chain(images).min() {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::guarded;
 use crate::error::{Result, Status};
 
 /// Counters that every thread adds to. What belongs together may be seen one before the other.
@@ -83,7 +84,7 @@ impl Counters {
     /// Counts a call from its beginning to its end.
     pub(crate) fn call<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.begun.fetch_add(1, Relaxed);
-        let result = body();
+        let result = guarded(body);
         if let Err(error) = &result {
             self.failed[Failure::of(error.status()) as usize].fetch_add(1, Relaxed);
         }
@@ -101,13 +102,13 @@ impl Counters {
 
     pub(super) fn read(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
-        // The ends first: what runs is never less than nothing.
+        // The ends first, so that what runs is hardly ever told too small.
         let ended = read(&self.ended);
         let begun = read(&self.begun);
         let failed = |kind: Failure| read(&self.failed[kind as usize]);
         Stats {
             calls: begun,
-            running: begun - ended,
+            running: begun.saturating_sub(ended),
             failed_argument: failed(Failure::Argument),
             failed_media: failed(Failure::Media),
             failed_memory: failed(Failure::Memory),
@@ -153,7 +154,7 @@ pub struct Stats {
     /// Texts and images that wait for the model now.
     pub queued_texts: u64,
     pub queued_images: u64,
-    /// Calls that wait for room in the queues or for a core to decode on.
+    /// Calls that wait for room in the queues, and decoders that wait for a core.
     pub waiting_calls: u64,
     /// Bytes of images and token ids that wait for the model or are in a forward pass.
     pub bytes_held: u64,

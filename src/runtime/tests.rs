@@ -223,6 +223,40 @@ fn parts_of_a_request_may_run_before_it_is_whole() {
 }
 
 #[test]
+fn many_jobs_hold_up_no_pass() {
+    let script = Script::default();
+    let engine = engine(&script, Duration::ZERO);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    engine.run(&Call::default(), |_| Ok(())).unwrap();
+                }
+            });
+        }
+        for i in 0..50 {
+            assert_eq!(texts(&engine, &Call::default(), vec![vec![i]]).unwrap()[(0, 0)], i as f32);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn who_has_gone_costs_no_more_passes() {
+    let (script, begun, go) = Script::stepwise();
+    script.capacity.store(1, Ordering::Relaxed);
+    let engine = engine(&script, Duration::ZERO);
+    let mut request = engine.request::<Image>(&Call::default()).unwrap();
+    request.push((0..8).map(|b| image(1, b)).collect()).unwrap();
+    begun.recv().unwrap();
+    drop(request);
+    go.send(()).unwrap();
+    until(|| is_empty(&engine));
+    assert_eq!(script.passes(), [[0; 8]]);
+}
+
+#[test]
 fn too_little_memory_means_smaller_passes() {
     let script = Script::default();
     let engine = engine(&script, Duration::ZERO);
@@ -286,7 +320,14 @@ fn a_lone_request_waits_for_company_only_when_told() {
         go.send(()).unwrap();
     });
     assert_eq!(script.passes(), [[0; BATCH]]);
-    let (script, ..) = (Script::default(), begun);
+    // Nor does anybody when the model is to end.
+    std::thread::scope(|scope| {
+        scope.spawn(|| images(&engine, &Call::default(), vec![image(1, 0)]).unwrap());
+        until(|| engine.stats().queued_images == 1);
+        engine.hurry();
+        go.send(()).unwrap();
+    });
+    let script = Script::default();
     let engine = self::engine(&script, Duration::from_millis(5));
     texts(&engine, &Call::default(), vec![vec![1]]).unwrap();
     assert_eq!(script.passes(), [[1]]);

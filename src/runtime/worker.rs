@@ -1,6 +1,5 @@
 //! The loop that takes work out of the lines and runs it.
 
-use std::sync::PoisonError;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -49,12 +48,8 @@ impl<'w, C: Compute> Worker<'w, C> {
         let mut queue = self.shared.queue();
         loop {
             match queue.next::<C>(limits, self.most_images.unwrap_or(limits.max_batch)) {
-                Step::Rest(None) => queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
-                Step::Rest(Some(until)) => {
-                    let time = until.saturating_duration_since(Instant::now());
-                    let woken = self.shared.wake.wait_timeout(queue, time);
-                    queue = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
+                Step::Rest(None) => self.shared.wake.wait(&mut queue),
+                Step::Rest(Some(until)) => drop(self.shared.wake.wait_until(&mut queue, until)),
                 step => return step,
             }
         }
@@ -72,15 +67,18 @@ impl<'w, C: Compute> Worker<'w, C> {
         for ticket in tickets {
             stats::add(&self.shared.counters.queue, start.saturating_duration_since(ticket.since));
         }
-        self.attempt(tickets, run, lane)
+        self.attempt(&tickets.iter().collect::<Vec<_>>(), run, lane)
     }
 
     fn attempt<T: Queued<C>>(
         &self,
-        tickets: &[Ticket<T>],
+        tickets: &[&Ticket<T>],
         run: fn(&C, &[&T]) -> Result<Array2<f32>>,
         lane: fn(&Counters) -> &stats::Lane,
     ) -> Option<usize> {
+        if tickets.is_empty() {
+            return None;
+        }
         let start = Instant::now();
         let items: Vec<&T> = tickets.iter().map(|t| &t.item).collect();
         let rows = guarded(|| run(self.compute, &items)).and_then(|rows| match rows.nrows() == tickets.len() {
@@ -99,8 +97,11 @@ impl<'w, C: Compute> Worker<'w, C> {
                 None
             }
             (Err(error), tickets) => {
-                let (one, other) = tickets.split_at(tickets.len() / 2);
-                let halves = [self.attempt(one, run, lane), self.attempt(other, run, lane)];
+                let halves = tickets.chunks(tickets.len().div_ceil(2)).map(|half| {
+                    let queue = &mut *self.shared.queue();
+                    half.iter().copied().filter(|ticket| T::lane(queue).is_wanted(ticket)).collect::<Vec<_>>()
+                });
+                let halves = halves.map(|half| self.attempt(&half, run, lane)).collect::<Vec<_>>();
                 let memory = (error.status() == Status::OutOfMemory).then_some(tickets.len());
                 halves.into_iter().flatten().chain(memory).min()
             }

@@ -67,10 +67,12 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
     };
     // The target that was sought for, and where packets were read last.
     let (mut sought, mut read_us) = (None, i64::MIN);
-    let mut turn = work.turn(work.threads())?;
+    let mut turn = work.turn(work.threads(), work.call)?;
     while let Some(&target) = targets.get(position.get()) {
         work.call.check()?;
-        turn.breathe(work.call)?;
+        if let Some(turn) = &mut turn {
+            turn.breathe(work.call)?;
+        }
         if seekable && sought != Some(position.get()) {
             sought = Some(position.get());
             if demuxer.is_ahead(target, read_us, stated.start, stated.time_base)? {

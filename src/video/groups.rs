@@ -6,7 +6,6 @@
 //! they do not agree, the index is not to be trusted, and all of the stream has to be decoded.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::unbounded;
 use ffmpeg_next::Packet;
@@ -18,7 +17,7 @@ use super::index::Index;
 use super::{log, Work};
 use crate::error::{Error, Result, Status};
 use crate::image::Preprocessor;
-use crate::runtime::{guarded, Turn};
+use crate::runtime::{guarded, Cancel, Turn};
 
 /// Groups up to this many bytes of packets, and of wanted frames, are kept in memory while they wait for a decoder.
 const MOST_BYTES: u64 = 32 << 20;
@@ -148,7 +147,7 @@ fn sequential(
         return Ok(());
     }
     let mut maker = Maker::new(demuxer, threads, work)?;
-    let mut turn = work.turn(threads)?;
+    let mut turn = work.turn(threads, work.call)?;
     for group in groups {
         demuxer.go_to(group.first, index).map_err(lost)?;
         let packets = (group.first..=group.last).map(|n| demuxer.expect(n, index).map_err(lost));
@@ -172,16 +171,18 @@ fn parallel(
     let makers = (0..threads.min(groups.len())).map(|_| Maker::new(demuxer, 1, work)).collect::<Result<Vec<_>>>()?;
     let (jobs, queue) = unbounded::<(usize, Vec<Packet>)>();
     let (done, results) = unbounded();
-    let stop = AtomicBool::new(false);
+    // Ends the threads, also where they wait, when this does; who cancels the call itself is watched below.
+    let stop = Cancel::new();
+    let within = work.call.also(&stop);
     let body = |mut maker: Maker| {
         let _quiet = log::Quiet::enter();
         for (number, packets) in queue.iter() {
-            if stop.load(Ordering::Relaxed) {
+            if stop.is_fired() {
                 return;
             }
             let mut pictures = Vec::new();
             let made = guarded(|| {
-                let packets = packets.into_iter().map(|packet| match stop.load(Ordering::Relaxed) {
+                let packets = packets.into_iter().map(|packet| match stop.is_fired() {
                     // Whoever waited for the result has gone.
                     true => Err(Stop::Distrust("")),
                     false => Ok(packet),
@@ -190,7 +191,7 @@ fn parallel(
                     pictures.push(picture);
                     Ok(())
                 };
-                Ok(maker.group(index, &groups[number], packets, &mut work.turn(1)?, &mut keep))
+                Ok(maker.group(index, &groups[number], packets, &mut work.turn(1, &within)?, &mut keep))
             });
             let made = made.unwrap_or_else(|panic| Err(panic.into()));
             if done.send((number, made.map(|()| pictures))).is_err() {
@@ -239,7 +240,7 @@ fn parallel(
             Ok(())
         };
         let outcome = read();
-        stop.store(true, Ordering::Relaxed);
+        stop.fire();
         drop(jobs);
         outcome
     })
@@ -269,7 +270,7 @@ impl<'w> Maker<'w> {
         index: &Index,
         group: &Group,
         packets: impl Iterator<Item = std::result::Result<Packet, Stop>>,
-        turn: &mut Turn,
+        turn: &mut Option<Turn>,
         take: &mut dyn FnMut(Picture) -> Result<()>,
     ) -> std::result::Result<(), Stop> {
         let Maker { decoder, converter, preprocessor, work } = self;
@@ -307,7 +308,9 @@ impl<'w> Maker<'w> {
         let mut sent = vec![false; (group.last - group.first + 1) as usize];
         for (number, packet) in (group.first..).zip(packets) {
             work.call.check()?;
-            turn.breathe(work.call)?;
+            if let Some(turn) = turn.as_mut() {
+                turn.breathe(work.call)?;
+            }
             let entry = &index.entries[number as usize];
             // What is shown before the group's own frames builds on what comes before the group, and only itself needs it.
             let leads = group.first > 0 && entry.pts < index.entries[group.first as usize].pts;
@@ -346,7 +349,7 @@ pub(super) fn settle_head(demuxer: &mut Demuxer, index: &mut Index, work: &Work)
     };
     let mut came = vec![false; head.end as usize];
     let mut decoder = Decoder::open(demuxer.opened()?, work.options, 1)?;
-    let _turn = work.turn(1)?;
+    let _turn = work.turn(1, work.call)?;
     let mut take = |decoded: Decoded| -> Result<bool> {
         let number = decoded.number.and_then(|n| usize::try_from(n).ok());
         if let Some(came) = number.and_then(|n| came.get_mut(n)) {

@@ -78,11 +78,11 @@ impl<'w> Work<'w> {
         self.options.decode_threads.unwrap_or_else(|| self.cores.count())
     }
 
-    /// Waits until so many threads may decode.
-    fn turn(&self, threads: usize) -> Result<Turn> {
+    /// Waits until so many threads may decode. What may stall need not wait, and would keep others waiting.
+    fn turn(&self, threads: usize, call: &Call) -> Result<Option<Turn>> {
         match self.stalls {
-            true => Ok(Turn::free()),
-            false => self.cores.turn(threads, self.call),
+            true => Ok(None),
+            false => self.cores.turn(threads, call).map(Some),
         }
     }
 

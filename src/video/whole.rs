@@ -65,10 +65,12 @@ pub(super) fn run(
         Ok(true)
     };
     let mut damaged = 0;
-    let mut turn = work.turn(work.threads())?;
+    let mut turn = work.turn(work.threads(), work.call)?;
     loop {
         work.call.check()?;
-        turn.breathe(work.call)?;
+        if let Some(turn) = &mut turn {
+            turn.breathe(work.call)?;
+        }
         let mut packet = match demuxer.read() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
