@@ -64,7 +64,7 @@ impl Linear {
 
 /// With fewer rows than this, matrix products take other ways and round otherwise; with more, a row's result does not hang
 /// on how many there are. Measured with libtorch 2.11 on x86-64.
-const ROWS: i64 = 12;
+pub(super) const ROWS: i64 = 12;
 
 /// `product` of `[…, width]`, with rows of zeros added where there are few: so that a vector has the same bits whatever
 /// company it was computed in.

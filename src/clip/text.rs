@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 
-use super::block::{at_least_rows, load_stack, AttendPooled, Block, BlockShape, LayerNorm, Spans};
+use super::block::{at_least_rows, load_stack, AttendPooled, Block, BlockShape, LayerNorm, Spans, ROWS};
 use super::Style;
 use crate::error::{Error, Result};
 use crate::runtime::Ids;
@@ -128,6 +128,11 @@ impl Packed {
                 visible: Tensor::f_from_slice(&visible)?.f_view([count, 1, 1, length])?,
             });
         }
+        // Fewer would be filled up for each product anew.
+        let missing = (ROWS as usize).saturating_sub(ids.len());
+        for rows in [&mut ids, &mut positions, &mut back] {
+            rows.extend(std::iter::repeat_n(0, missing));
+        }
         let mut order = vec![0i64; texts.len()];
         (0..).zip(&sorted).for_each(|(at, &text)| order[text] = at);
         Ok(Packed {
@@ -152,7 +157,7 @@ impl Spans for Packed {
     fn attend(&self, qkv: &Tensor, attend: &dyn Fn(&Tensor, bool) -> Result<Tensor>) -> Result<Tensor> {
         let seen = |group: &Group| Ok(attend(&group.take(qkv)?, true)?.f_flatten(0, 1)?);
         let seen = self.groups.iter().map(seen).collect::<Result<Vec<_>>>()?;
-        Ok(Tensor::f_cat(&seen, 0)?.f_index_select(0, &self.back)?)
+        Ok(joined(seen)?.f_index_select(0, &self.back)?)
     }
 
     fn pool(&self, x: &Tensor) -> Result<Tensor> {
@@ -167,6 +172,17 @@ impl Spans for Packed {
             seen.push(attend(&query, &group.take(kv)?, Some(&group.visible))?.f_squeeze_dim(1)?);
             first += group.count;
         }
-        Ok(Tensor::f_cat(&seen, 0)?)
+        joined(seen)
+    }
+}
+
+/// One behind the other, without a copy where there is one only.
+fn joined(mut parts: Vec<Tensor>) -> Result<Tensor> {
+    match (parts.len(), parts.pop()) {
+        (1, Some(part)) => Ok(part),
+        (_, last) => {
+            parts.extend(last);
+            Ok(Tensor::f_cat(&parts, 0)?)
+        }
     }
 }
