@@ -30,8 +30,9 @@ called_from_lib:libgomp
 called_from_lib:libc10.so
 race:crossbeam_channel
 race:drop_slow
+race:Arc<std::sync::poison::mutex::Mutex<core::option::Option<test::run_test
+race:Arc<std::thread::thread::Inner
 race:CompletedTest
-race:std::thread::thread::Inner
 race:std::thread::lifecycle
 EOF
 rm -f "$OUT"/report.*
