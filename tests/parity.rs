@@ -133,7 +133,9 @@ fn every_head() {
     assert_eq!(error.status(), Status::Modality, "{error}");
     assert!(model.embed_images(&frames, &Call::default()).is_ok());
     let many: Vec<Frame> = frames.iter().cycle().take(78).copied().collect();
-    assert_eq!(load_head("seqTransf", None).embed_frames(&many, &Call::default()).unwrap_err().status(), Status::Limit);
+    let bounded = load_head("seqTransf", None);
+    assert_eq!(bounded.embed_frames(&many, &Call::default()).unwrap_err().status(), Status::Limit);
+    assert_eq!(bounded.stats().images, 0);
     assert_eq!(model.score(&texts, &many[..77], &Call::default()).unwrap_err().status(), Status::Limit);
     assert!(load_head("seqLSTM", None).embed_frames(&many, &Call::default()).is_ok());
     assert_eq!(load_head("seqLSTM", None).info().head, Head::SeqLstm);

@@ -99,6 +99,11 @@ impl Clip {
         })
     }
 
+    /// How many frames a video may have, where the head says so.
+    pub fn most_frames(&self) -> Option<usize> {
+        self.temporal.most_frames()
+    }
+
     /// One video's embedding from those of its frames, by the model's head: one row, not normalised.
     pub fn video(&self, frames: &Array2<f32>) -> Result<Array2<f32>> {
         to_rows(&self.temporal.video(&Tensor::try_from(frames)?)?)

@@ -4,7 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::block::{load_stack, Block, BlockShape, Even, LayerNorm};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::options::{Activation, Head};
 use crate::weights::{Arch, Checkpoint};
 
@@ -97,13 +97,24 @@ impl Temporal {
         Ok(temporal)
     }
 
+    /// How many frames it has positions for, where they are numbered.
+    pub(super) fn most_frames(&self) -> Option<usize> {
+        let rows = |positions: &Tensor| usize::try_from(positions.size()[0]).unwrap_or(0);
+        match self {
+            Temporal::Mean | Temporal::SeqLstm { .. } => None,
+            Temporal::SeqTransf { positions, .. } => Some(rows(positions)),
+            // The first is the text's.
+            Temporal::TightTransf(cross) => Some(rows(&cross.positions).saturating_sub(1)),
+        }
+    }
+
     /// `[frames, embed]` to `[1, embed]`: what the head adds to the frames, then the mean of their unit vectors. Not the
     /// unit vector of their mean: frames count alike, however long their vectors are.
     pub(super) fn video(&self, frames: &Tensor) -> Result<Tensor> {
         let frames = match self {
             Temporal::Mean => frames.shallow_clone(),
             Temporal::SeqTransf { positions, blocks } => {
-                let mut x = frames.f_add(&first(positions, frames.size()[0], "seqTransf")?)?.f_unsqueeze(0)?;
+                let mut x = frames.f_add(&first(positions, frames.size()[0])?)?.f_unsqueeze(0)?;
                 for block in blocks {
                     x = block.forward(&x, &Even)?;
                 }
@@ -128,7 +139,7 @@ impl Temporal {
             return Err(Error::internal("only tightTransf scores pairs"));
         };
         let (count, width) = frames.size2()?;
-        let positions = first(&cross.positions, count + 1, "tightTransf")?;
+        let positions = first(&cross.positions, count + 1)?;
         let frames = frames.f_unsqueeze(0)?.f_expand([texts.size()[0], count, width], false)?;
         let mut x = Tensor::f_cat(&[texts.f_unsqueeze(1)?, frames], 1)?.f_add(&positions)?;
         for block in &cross.blocks {
@@ -151,14 +162,7 @@ fn positions(weights: &mut Checkpoint, name: &str, embed: usize) -> Result<Tenso
     weights.take(name, &[rows, embed])
 }
 
-/// The first `n` positions.
-fn first(positions: &Tensor, n: i64, head: &str) -> Result<Tensor> {
-    let most = positions.size()[0];
-    if n > most {
-        return Err(Error::new(
-            Status::Limit,
-            format_args!("the {head} head has {most} positions, {n} are needed; take fewer frames"),
-        ));
-    }
+/// The first `n` positions; nobody asks for more than there are.
+fn first(positions: &Tensor, n: i64) -> Result<Tensor> {
     Ok(positions.f_narrow(0, 0, n)?)
 }

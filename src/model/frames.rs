@@ -21,6 +21,7 @@ pub(super) enum Kin {
 pub(super) struct Frames<'m> {
     model: &'m Model,
     call: Call,
+    kin: Kin,
     /// Whether a frame's row hangs on its neighbours.
     three_d: bool,
     request: Request<'m, Clip, Image>,
@@ -37,6 +38,7 @@ impl<'m> Frames<'m> {
         Ok(Frames {
             model,
             call: call.clone(),
+            kin,
             three_d,
             request: model.engine.request(call)?,
             kept: Vec::new(),
@@ -60,6 +62,9 @@ impl<'m> Frames<'m> {
         let again = self.last.as_ref().is_some_and(|last| Square::ptr_eq(last, &square));
         let row = self.rows.last().map_or(0, |row| row + usize::from(self.three_d || !again));
         self.rows.push(row);
+        if self.kin == Kin::Video {
+            self.model.check_count(self.rows.len())?;
+        }
         if again && !self.three_d {
             return Ok(());
         }

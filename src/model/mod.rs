@@ -14,7 +14,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis};
 use crate::clip::{Clip, LoadOptions};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
-use crate::options::{Activation, Head, Modality, Options, Precision, VideoOptions};
+use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
 use crate::runtime::{Call, Cores, Engine, Finish, Ids, Level, Limits, Log, Square, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Converter, Event, Found, Source, Terms};
@@ -55,6 +55,8 @@ pub struct Info {
     pub weights: String,
     pub num_threads: usize,
     pub max_batch: usize,
+    /// The most frames that a video may have, where the head is bounded.
+    pub most_frames: Option<usize>,
 }
 
 impl Model {
@@ -90,6 +92,7 @@ impl Model {
                 weights: format,
                 num_threads: limits.num_threads,
                 max_batch: limits.max_batch,
+                most_frames: clip.most_frames(),
             };
             let side = clip.arch.vision.as_ref().map_or(0, |vision| vision.resolution());
             (info, 3 * side * side)
@@ -172,7 +175,7 @@ impl Model {
     /// more than [`VideoOptions::MAX_FRAMES`]; `Limit` with more than the head has positions for.
     pub fn embed_frames(&self, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
-        check_count(frames.len())?;
+        self.check_count(frames.len())?;
         self.video(self.frames(frames, Kin::Video, call, Box::new(|clip, rows| clip.video(&rows)))?)
     }
 
@@ -188,6 +191,9 @@ impl Model {
             Source::Path(path) => path.display().to_string(),
             _ => "video".into(),
         };
+        if options.sampling == Sampling::Uniform {
+            self.check_count(options.num_frames)?;
+        }
         let mut request = Frames::new(self, Kin::Video, call)?;
         let mut waited = Duration::ZERO;
         let start = Instant::now();
@@ -236,7 +242,7 @@ impl Model {
     /// # Errors
     /// As [`Model::embed_text`] and [`Model::embed_frames`]; `Unsupported` if the checkpoint has no temperature.
     pub fn score(&self, texts: &[&str], frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
-        check_count(frames.len())?;
+        self.check_count(frames.len())?;
         if self.info.head != Head::TightTransf && self.info.logit_scale.is_none() {
             return Err(Error::unsupported(
                 "the checkpoint has no `logit_scale`, so there is no score; compare vectors",
@@ -266,6 +272,25 @@ impl Model {
             scores.extend(self.engine.run(call, move |clip| clip.scores(&texts, &frames))?);
         }
         Ok(scores.into())
+    }
+
+    /// Whether a video may have so many frames.
+    fn check_count(&self, frames: usize) -> Result<()> {
+        let most = VideoOptions::MAX_FRAMES;
+        match (frames, self.info.most_frames) {
+            (0, _) => Err(Error::invalid("there are no frames")),
+            (n, _) if n > most => {
+                Err(Error::invalid(format_args!("{n} frames are more than a video may have here ({most})")))
+            }
+            (n, Some(most)) if n > most => Err(Error::new(
+                Status::Limit,
+                format_args!(
+                    "the {} head has positions for {most} frames, {n} are too many; take fewer",
+                    self.info.head.name()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn gives_vectors(&self) -> Result<()> {
@@ -379,17 +404,6 @@ impl Model {
     /// the handle.
     pub(crate) fn abandon(self) {
         self.engine.abandon();
-    }
-}
-
-fn check_count(frames: usize) -> Result<()> {
-    match frames {
-        0 => Err(Error::invalid("there are no frames")),
-        n if n > VideoOptions::MAX_FRAMES => Err(Error::invalid(format_args!(
-            "{n} frames are more than a video may have here ({})",
-            VideoOptions::MAX_FRAMES
-        ))),
-        _ => Ok(()),
     }
 }
 
