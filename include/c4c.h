@@ -1393,8 +1393,9 @@ C4C_API struct c4c_cancel *c4c_cancel_new(void);
 
 /**
  * Ends the calls that were given this token, and all that will be, with `C4C_E_CANCELLED`. A call notices within a
- * packet's decoding, a picture's preprocessing, or at once where it waits for the model or the network; a forward pass
- * that has begun is finished, but nobody waits for it. NULL does nothing.
+ * packet's decoding, a picture's or a text's preprocessing, or at once where it waits for room, for the model or for the
+ * network; what the host's own functions and the file system take, it has to wait for. A forward pass that has begun is
+ * finished, but nobody waits for it. NULL does nothing.
  *
  * Thread-safety: any thread may call this, also while others use the token. Not async-signal-safe.
  */

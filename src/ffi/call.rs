@@ -12,8 +12,9 @@ pub extern "C" fn c4c_cancel_new() -> *mut c4c_cancel {
 }
 
 /// Ends the calls that were given this token, and all that will be, with `C4C_E_CANCELLED`. A call notices within a
-/// packet's decoding, a picture's preprocessing, or at once where it waits for the model or the network; a forward pass
-/// that has begun is finished, but nobody waits for it. NULL does nothing.
+/// packet's decoding, a picture's or a text's preprocessing, or at once where it waits for room, for the model or for the
+/// network; what the host's own functions and the file system take, it has to wait for. A forward pass that has begun is
+/// finished, but nobody waits for it. NULL does nothing.
 ///
 /// Thread-safety: any thread may call this, also while others use the token. Not async-signal-safe.
 #[no_mangle]

@@ -28,14 +28,7 @@ impl Calm {
     /// The one of the process, for a model whose passes take `num_threads`. What cannot be had is done without.
     pub(super) fn of_process(num_threads: usize) -> Arc<Calm> {
         static SHARED: Lazy<Mutex<(u32, Weak<Calm>)>> = Lazy::new(Mutex::default);
-        let mut shared = SHARED.lock();
-        let process = std::process::id();
-        let calm = match shared.1.upgrade() {
-            Some(calm) if shared.0 == process => calm,
-            _ => Arc::new(Calm::beside(num_threads)),
-        };
-        *shared = (process, Arc::downgrade(&calm));
-        calm
+        super::of_process(&SHARED, || Calm::beside(num_threads))
     }
 
     fn beside(num_threads: usize) -> Self {

@@ -30,6 +30,10 @@ struct State {
 }
 
 impl State {
+    fn of(cores: usize) -> Self {
+        State { permits: Permits::new(cores), start: Instant::now(), beat: AtomicU64::new(0) }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -44,17 +48,10 @@ impl State {
 }
 
 impl Cores {
-    /// Those of the process; a forked child counts its own.
+    /// Those of the process.
     pub(crate) fn of_process() -> Self {
         static SHARED: Lazy<Mutex<(u32, Weak<State>)>> = Lazy::new(Mutex::default);
-        let mut shared = SHARED.lock();
-        let process = std::process::id();
-        let state = match shared.1.upgrade() {
-            Some(state) if shared.0 == process => state,
-            _ => Arc::new(State { permits: Permits::new(available()), start: Instant::now(), beat: AtomicU64::new(0) }),
-        };
-        *shared = (process, Arc::downgrade(&state));
-        Cores(state)
+        Cores(super::of_process(&SHARED, || State::of(available())))
     }
 
     /// Waits for so many cores, or for all where there are fewer, as long as `call` allows. Where those who have them
@@ -112,7 +109,7 @@ mod tests {
     use super::*;
 
     fn cores(n: usize) -> Cores {
-        Cores(Arc::new(State { permits: Permits::new(n), start: Instant::now(), beat: AtomicU64::new(0) }))
+        Cores(Arc::new(State::of(n)))
     }
 
     #[test]

@@ -15,6 +15,9 @@ mod worker;
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 pub use call::{Call, Cancel};
 pub(crate) use cores::{Cores, Turn};
@@ -25,6 +28,18 @@ pub use queue::{Compute, Finish, Ids, Image, Limits, Square};
 pub use stats::Stats;
 
 use crate::error::{Error, Result};
+
+/// One value for all models of a process, gone with the last that has it. A forked child makes its own.
+fn of_process<T>(shared: &Mutex<(u32, Weak<T>)>, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut shared = shared.lock();
+    let process = std::process::id();
+    let value = match shared.1.upgrade() {
+        Some(value) if shared.0 == process => value,
+        _ => Arc::new(make()),
+    };
+    *shared = (process, Arc::downgrade(&value));
+    value
+}
 
 /// Turns a panic into an error, so that one bad request does not end a thread.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {

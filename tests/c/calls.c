@@ -6,7 +6,6 @@
 #include "check.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 static c4c_model *model;
 static size_t dim;

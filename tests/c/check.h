@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CHECK(condition)                                                        \
     do {                                                                        \
@@ -49,6 +50,19 @@ static inline c4c_model *load(const char *weights) {
         exit(1);
     }
     return model;
+}
+
+/* What the process has mapped, and how much of it is resident. */
+static inline size_t memory_bytes(int resident) {
+    size_t pages[2] = {0, 0};
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm != NULL && fscanf(statm, "%zu %zu", &pages[0], &pages[1]) == 2);
+    fclose(statm);
+    return pages[resident != 0] * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static inline double resident_mib(void) {
+    return (double)memory_bytes(1) / (1 << 20);
 }
 
 /* Where calls write. */

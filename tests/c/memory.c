@@ -5,21 +5,12 @@
 #include "check.h"
 
 #include <sys/resource.h>
-#include <unistd.h>
 
 enum { IMAGES = 512, SIDE = 224 };
 
 /* What may be allocated beside the pictures themselves, which the model holds as 150,528 bytes each: a few dozen images'
  * activations. Of 512 the first alone, the pixels as floats, would take 308 MB. */
 #define ROOM_BYTES ((size_t)100 << 20)
-
-static size_t address_space(void) {
-    size_t pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "r");
-    CHECK(statm != NULL && fscanf(statm, "%zu", &pages) == 1);
-    fclose(statm);
-    return pages * (size_t)sysconf(_SC_PAGESIZE);
-}
 
 int main(int argc, char **argv) {
     CHECK(argc == 2);
@@ -51,7 +42,7 @@ int main(int argc, char **argv) {
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_AS, &limit) == 0);
     const rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = address_space() + (size_t)IMAGES * sizeof pixels + ROOM_BYTES;
+    limit.rlim_cur = memory_bytes(0) + (size_t)IMAGES * sizeof pixels + ROOM_BYTES;
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
     FAILS(C4C_OK, "", c4c_embed_images(model, frames, IMAGES, NULL, rows, IMAGES * dim, &err));
     for (int i = 0; i < IMAGES; i++)

@@ -2,18 +2,7 @@
  *
  *     soak WEIGHTS VIDEO CYCLES EMBEDS
  */
-#define _DEFAULT_SOURCE /* sysconf */
 #include "check.h"
-
-#include <unistd.h>
-
-static double resident_mib(void) {
-    long pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "r");
-    CHECK(statm != NULL && fscanf(statm, "%*s %ld", &pages) == 1);
-    fclose(statm);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
-}
 
 /* The beginning of the video by every other call, and calls that end early. */
 static void others(const c4c_model *model, clip *c) {

@@ -14,7 +14,6 @@
 
 #include <pthread.h>
 #include <time.h>
-#include <unistd.h>
 
 /* What company in a batch may change in an element of a unit vector: sums are taken in another order. */
 #define TOLERANCE 2e-6
@@ -111,14 +110,6 @@ static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static double resident_mib(void) {
-    long pages = 0;
-    FILE *statm = fopen("/proc/self/statm", "r");
-    CHECK(statm != NULL && fscanf(statm, "%*s %ld", &pages) == 1);
-    fclose(statm);
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / (1 << 20);
 }
 
 static void *room_for(size_t n, size_t size) {

@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 enum { THREADS = 6, CALLS = 15 };
 
