@@ -1442,6 +1442,33 @@ C4C_API uint32_t c4c_abi_version(void);
 C4C_API
 const char *c4c_build_info(void);
 
+/**
+ * Cosine similarity of every vector of one set with every one of another: for unit vectors, as this library makes them, their
+ * dot products.
+ *
+ * @param a        `[n_a, dim]`, row by row; vectors of any length but zero
+ * @param n_a      at least 1
+ * @param b        `[n_b, dim]`
+ * @param n_b      at least 1
+ * @param dim      floats in one vector, at least 1
+ * @param out      receives `[n_a, n_b]` floats between -1 and 1; untouched on error
+ * @param out_len  floats that `out` has room for
+ * @param err      filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT, also for a vector of length zero or with a value that is no number;
+ *         C4C_E_BUFFER_TOO_SMALL; C4C_E_OUT_OF_MEMORY
+ *
+ * Thread-safety: any thread may call this.
+ */
+C4C_API
+c4c_status c4c_similarity(const float *a,
+                          size_t n_a,
+                          const float *b,
+                          size_t n_b,
+                          size_t dim,
+                          float *out,
+                          size_t out_len,
+                          struct c4c_error *err);
+
 #ifdef __cplusplus
 }  // extern "C"
 #endif  // __cplusplus

@@ -24,6 +24,7 @@ mod inspect;
 mod model;
 mod options;
 mod runtime;
+mod similarity;
 mod text;
 mod video;
 mod weights;

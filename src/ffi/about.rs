@@ -3,9 +3,15 @@
 use std::ffi::{CStr, CString};
 use std::os::raw::c_char;
 
+use ndarray::ArrayView2;
 use once_cell::sync::Lazy;
 
+use super::guard::guard;
+use super::read::{self, Output};
+use super::structs::c4c_error;
 use super::types::{c4c_status, c4c_status_code, C4C_ABI_VERSION};
+use crate::error::{Error, Result};
+use crate::similarity;
 
 macro_rules! names {
     ($($name:ident),* $(,)?) => {
@@ -84,6 +90,52 @@ pub extern "C" fn c4c_build_info() -> *const c_char {
         CString::new(info).unwrap_or_else(|_| CStr::to_owned(c"{}"))
     });
     INFO.as_ptr()
+}
+
+/// Cosine similarity of every vector of one set with every one of another: for unit vectors, as this library makes them, their
+/// dot products.
+///
+/// @param a        `[n_a, dim]`, row by row; vectors of any length but zero
+/// @param n_a      at least 1
+/// @param b        `[n_b, dim]`
+/// @param n_b      at least 1
+/// @param dim      floats in one vector, at least 1
+/// @param out      receives `[n_a, n_b]` floats between -1 and 1; untouched on error
+/// @param out_len  floats that `out` has room for
+/// @param err      filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT, also for a vector of length zero or with a value that is no number;
+///         C4C_E_BUFFER_TOO_SMALL; C4C_E_OUT_OF_MEMORY
+///
+/// Thread-safety: any thread may call this.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_similarity(
+    a: *const f32,
+    n_a: usize,
+    b: *const f32,
+    n_b: usize,
+    dim: usize,
+    out: *mut f32,
+    out_len: usize,
+    err: *mut c4c_error,
+) -> c4c_status {
+    guard(err, || {
+        let a = vectors((a, "a"), (n_a, "n_a"), dim)?;
+        let b = vectors((b, "b"), (n_b, "n_b"), dim)?;
+        let out = Output::new(out, out_len, n_a, n_b)?;
+        similarity::cosines(a, b, &mut |i, row| out.write_row(i, n_b, row))
+    })
+}
+
+fn vectors<'a>(
+    (pointer, name): (*const f32, &str),
+    (n, count): (usize, &str),
+    dim: usize,
+) -> Result<ArrayView2<'a, f32>> {
+    let Some(len) = n.checked_mul(dim) else {
+        return Err(Error::invalid(format_args!("{count} is {n}, more than memory holds")));
+    };
+    let which = if n > 0 && dim == 0 { "dim" } else { count };
+    ArrayView2::from_shape((n, dim), read::array(pointer, len, name, which)?).map_err(Error::internal)
 }
 
 #[cfg(test)]

@@ -148,6 +148,8 @@ c4c_status (*const create)(const c4c_options *, c4c_model **, c4c_error *) = c4c
 void (*const release)(c4c_model *) = c4c_free;
 size_t (*const dim)(const c4c_model *) = c4c_dim;
 c4c_status (*const get_info)(const c4c_model *, c4c_info *, c4c_error *) = c4c_get_info;
+c4c_status (*const similarity)(const float *, size_t, const float *, size_t, size_t, float *, size_t, c4c_error *) =
+    c4c_similarity;
 c4c_status (*const get_stats)(const c4c_model *, c4c_stats *, c4c_error *) = c4c_get_stats;
 c4c_status (*const embed_text)(const c4c_model *, const char *const *, size_t, const c4c_call *, float *, size_t,
                                c4c_error *) = c4c_embed_text;

@@ -90,6 +90,26 @@ static void info(const c4c_model *model) {
     CHECK(strcmp(info.device, "cpu") == 0 && strcmp(info.weights, "torch.save/clip4clip") == 0);
 }
 
+static void similarity(void) {
+    const float a[4] = {3, 4, 0, 2}, b[6] = {1, 0, 0, -5, 2, 2}, zero[2] = {0, 0};
+    const float expected[6] = {0.6f, -0.8f, 0.98994949f, 0, -1, 0.70710678f};
+    fill();
+    FAILS(C4C_E_INVALID_ARGUMENT, "a is NULL", c4c_similarity(NULL, 2, b, 3, 2, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "n_a is 0", c4c_similarity(a, 0, b, 3, 2, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "b is NULL", c4c_similarity(a, 2, NULL, 3, 2, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "n_b is 0", c4c_similarity(a, 2, b, 0, 2, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "n_b is", c4c_similarity(a, 2, b, SIZE_MAX / 2, 2, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "dim is 0", c4c_similarity(a, 2, b, 3, 0, out, ROOM, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "out is NULL", c4c_similarity(a, 2, b, 3, 2, NULL, ROOM, &err));
+    FAILS(C4C_E_BUFFER_TOO_SMALL, "6", c4c_similarity(a, 2, b, 3, 2, out, 5, &err));
+    FAILS(C4C_E_INVALID_ARGUMENT, "b[0] has the length 0", c4c_similarity(a, 2, zero, 1, 2, out, ROOM, &err));
+    untouched();
+    FAILS(C4C_OK, "", c4c_similarity(a, 2, b, 3, 2, out, 6, &err));
+    for (int i = 0; i < 6; i++)
+        CHECK(fabsf(out[i] - expected[i]) < 1e-6f);
+    CHECK(out[6] == 7);
+}
+
 /* What calls come to is counted, each once, whatever it ends with. */
 static void counts(const c4c_model *model) {
     const char *words[1] = {"a dog"}, *bad[1] = {"\xc3\x28"};
@@ -501,6 +521,7 @@ int main(int argc, char **argv) {
     clip video = open_clip(argv[2]);
     info(model);
     counts(model);
+    similarity();
     fill();
     text(model);
     limits(model, &video);
