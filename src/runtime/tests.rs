@@ -457,7 +457,9 @@ impl Item for usize {
     }
 }
 
-fn lane(requests: &[&[usize]]) -> (Lane<usize, ()>, Vec<Receiver<Result<Array2<f32>>>>) {
+type Replies = Vec<Receiver<Result<Array2<f32>>>>;
+
+fn lane(requests: &[&[usize]]) -> (Lane<usize, ()>, Replies) {
     let mut lane = Lane::new();
     let permits = Permits::new(1000);
     let replies = requests.iter().map(|items| {
