@@ -36,7 +36,7 @@ fn header(out: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/ffi");
     println!("cargo:rerun-if-changed=cbindgen.toml");
     let config = cbindgen::Config::from_file("cbindgen.toml")?;
-    let sources = ["types", "structs", "model", "embed", "video", "segments", "call", "about"];
+    let sources = ["types", "structs", "model", "info", "embed", "video", "segments", "call", "about"];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(format!("src/ffi/{source}.rs"));
