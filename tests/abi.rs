@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::checkpoint::{Writer, TINY};
+use support::checkpoint::{Writer, SMALL, TINY};
 use support::media::{ffmpeg, test_video};
 
 fn root() -> PathBuf {
@@ -179,6 +179,16 @@ fn the_engine_under_load() {
     let program = programs.compile("tests/c/stress.c", &[]);
     let [calls, seconds, seed] = ["3000", "0", "1"].map(Path::new);
     println!("{}", silent(&program, &[&programs.weights(), &programs.video(), calls, seconds, seed]));
+}
+
+#[test]
+fn corners_of_the_promises_about_threads() {
+    let programs = Programs::new();
+    let (deep, tight) = (programs.path("3d.bin"), programs.path("tight.bin"));
+    Writer::with_head(&SMALL, 1, "3d").torch_save(&deep, "");
+    Writer::with_head(&SMALL, 1, "tightTransf").torch_save(&tight, "");
+    let program = programs.compile("tests/c/corners.c", &["-ldl"]);
+    assert_eq!(silent(&program, &[&programs.weights(), &programs.video(), &deep, &tight]), "");
 }
 
 #[test]

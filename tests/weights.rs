@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use c4c::{Activation, Call, Head, Log, Modality, Model, ModelName, Options, Status};
-use support::checkpoint::{Tensor, Writer, SMALL, TINY};
+use support::checkpoint::{Tensor, Writer, MICRO, SMALL, TINY};
 
 struct Folder(tempfile::TempDir);
 
@@ -308,6 +308,35 @@ fn shards() {
 }
 
 /// A tool's answer to an unknown file.
+/// PyTorch names the archive's root after the file, and writes the records of a large archive behind any.
+#[test]
+fn file_names_of_any_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.bin");
+    for length in 1..60 {
+        Writer::new(&MICRO, 1).torch_save_under(&"r".repeat(length), &path, "");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let end = bytes.split_off(bytes.len() - 22);
+        assert_eq!(&end[..4], b"PK\x05\x06");
+        let number = |at: usize, n: usize| end[at..at + n].iter().rev().fold(0u64, |sum, &b| sum << 8 | u64::from(b));
+        let (count, size, start) = (number(10, 2), number(12, 4), number(16, 4));
+        let records = bytes.len() as u64;
+        // The end of the directory in 64 bits, and where it lies.
+        bytes.extend(b"PK\x06\x06");
+        bytes.extend(44u64.to_le_bytes());
+        bytes.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        [count, count, size, start].iter().for_each(|n| bytes.extend(n.to_le_bytes()));
+        bytes.extend(b"PK\x06\x07\0\0\0\0");
+        bytes.extend(records.to_le_bytes());
+        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(&end);
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(e) = c4c::inspect(&path) {
+            panic!("a root of {length} letters: {e}");
+        }
+    }
+}
+
 #[test]
 fn inspection_names_everything() {
     let folder = Folder::new();

@@ -35,6 +35,7 @@ impl<C: Compute> Engine<C> {
         load: impl FnOnce() -> Result<C> + Send + 'static,
         describe: impl FnOnce(&C) -> (T, usize) + Send + 'static,
     ) -> Result<(Engine<C>, T)> {
+        threads_can_be_had(limits.num_threads)?;
         let (ready, loaded) = bounded(1);
         let (give, shared) = bounded::<Arc<Shared<C>>>(1);
         let body = move || {
@@ -205,6 +206,34 @@ impl<C: 'static, T: Queued<C>> Drop for Request<'_, C, T> {
         // Many megabytes perhaps, and not under the lock.
         drop(removed);
     }
+}
+
+/// Tries whether libtorch will get its threads: where it does not, OpenMP ends the process.
+///
+/// # Errors
+/// `OutOfMemory`.
+fn threads_can_be_had(num_threads: usize) -> Result<()> {
+    /// Beside those of the pass and of a pool of libtorch's that is as large: the model's own, and those that calm.
+    const OTHERS: usize = 8;
+    if num_threads < 2 {
+        return Ok(());
+    }
+    let n = 2 * num_threads + OTHERS;
+    let (go, wait) = bounded::<()>(0);
+    let start = |_| {
+        let wait = wait.clone();
+        std::thread::Builder::new().spawn(move || wait.recv().is_ok())
+    };
+    let threads = (0..n).map(start).collect::<std::io::Result<Vec<_>>>();
+    drop(go);
+    let no = |e| {
+        Error::new(
+            Status::OutOfMemory,
+            format_args!("cannot start {n} threads ({e}); set num_threads to 1, or allow more"),
+        )
+    };
+    threads.map_err(no)?.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
 }
 
 /// Runs `work` with so many threads for libtorch's use in it, and in all that this thread does later. libtorch has one number

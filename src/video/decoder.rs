@@ -61,8 +61,11 @@ impl Decoder {
     pub(super) fn open(opened: &Opened, options: &VideoOptions, threads: usize) -> Result<Decoder> {
         let stream = opened.stream()?;
         let codec = stream.parameters().id();
-        let failed = |e: ffmpeg::Error| {
-            Error::new(Status::MediaFormat, format_args!("video: no decoder for codec {codec:?}: {e}"))
+        let failed = |e: ffmpeg::Error| match e {
+            ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN } => {
+                Error::new(Status::OutOfMemory, "video: no threads for the decoder; set decode_threads to 1")
+            }
+            e => Error::new(Status::MediaFormat, format_args!("video: no decoder for codec {codec:?}: {e}")),
         };
         let limit = Box::new(Limit { max_pixels: options.max_pixels, exceeded: AtomicBool::new(false) });
         // Where it must not conceal, FFmpeg's MPEG-4 decoder on several threads can abort the process, and that of H.264 tells

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::Cursor;
 
+use zip::read::{ArchiveOffset, Config};
+
 use super::pickle::{Machine, Storage};
 use super::RawTensor;
 use crate::error::{Error, Result};
@@ -42,7 +44,11 @@ struct Archive<'a> {
 impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self> {
         let damaged = |e| Error::weights_format(format_args!("the zip archive is damaged or cut short: {e}"));
-        let mut zip = zip::ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
+        // Where nothing lies in front of the archive, its directory is where it says. Looking for it elsewhere goes wrong with
+        // the records that PyTorch puts behind it, if the first member's name has a certain length.
+        let there = Config { archive_offset: ArchiveOffset::Known(0) };
+        let zip = zip::ZipArchive::with_config(there, Cursor::new(bytes));
+        let mut zip = zip.or_else(|_| zip::ZipArchive::new(Cursor::new(bytes))).map_err(damaged)?;
         let mut members = HashMap::new();
         for index in 0..zip.len() {
             let file = zip.by_index_raw(index).map_err(damaged)?;

@@ -226,6 +226,11 @@ impl Writer {
     /// What CLIP4Clip's training writes: `torch.save` of a state dict with every name behind `clip.`; `wrapper` goes in
     /// front of that.
     pub fn torch_save(&self, path: &Path, wrapper: &str) {
+        self.torch_save_under("archive", path, wrapper);
+    }
+
+    /// PyTorch names the root of the archive after the file.
+    pub fn torch_save_under(&self, root: &str, path: &Path, wrapper: &str) {
         let mut zip = zip::ZipWriter::new(BufWriter::new(File::create(path).unwrap()));
         let stored = zip::write::SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Stored)
@@ -234,12 +239,12 @@ impl Writer {
             zip.start_file(name, stored).unwrap();
             zip.write_all(bytes).unwrap();
         };
-        member("archive/data.pkl".into(), &self.pickle(wrapper));
-        member("archive/byteorder".into(), b"little");
+        member(format!("{root}/data.pkl"), &self.pickle(wrapper));
+        member(format!("{root}/byteorder"), b"little");
         for (i, tensor) in self.tensors.iter().enumerate() {
-            member(format!("archive/data/{i}"), &bytes(tensor, self.seed));
+            member(format!("{root}/data/{i}"), &bytes(tensor, self.seed));
         }
-        member("archive/version".into(), b"3\n");
+        member(format!("{root}/version"), b"3\n");
         zip.finish().unwrap();
     }
 
