@@ -5,16 +5,32 @@ mod temporal;
 mod text;
 mod vision;
 
+use std::sync::Arc;
+
 use ndarray::Array2;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
-use crate::runtime::{Compute, Ids, Image};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use temporal::Temporal;
 use text::TextTower;
 use vision::VisionTower;
+
+/// A picture on its way to the model.
+#[derive(Clone)]
+pub struct Image {
+    /// Rows of RGB bytes, a square of the model's resolution.
+    pub own: Square,
+    /// Its neighbours in the video, for models that look at three frames at once.
+    pub before: Option<Square>,
+    pub after: Option<Square>,
+}
+
+pub type Square = Arc<Vec<u8>>;
+
+/// The ids of a text, ending with the one at which it is read.
+pub type Ids = Vec<u32>;
 
 /// How to read a checkpoint into a model.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,18 +129,15 @@ impl Clip {
     pub fn scores(&self, texts: &Array2<f32>, frames: &Array2<f32>) -> Result<Array2<f32>> {
         to_rows(&self.temporal.scores(&Tensor::try_from(texts)?, &Tensor::try_from(frames)?)?)
     }
-}
 
-impl Compute for Clip {
-    /// 32 texts of the usual length: more at once are hardly faster, and an image need not wait long behind them.
-    const MOST_IDS: usize = 512;
-
-    fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
+    /// Raw embeddings of texts in one pass, one row each.
+    pub fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
         to_rows(&tower.encode(texts)?)
     }
 
-    fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
+    /// Raw embeddings of images in one pass, one row each.
+    pub fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
         to_rows(&tower.encode(images)?)

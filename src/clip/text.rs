@@ -3,9 +3,8 @@
 use tch::Tensor;
 
 use super::block::{at_least_rows, load_stack, AttendPooled, Block, BlockShape, LayerNorm, Spans, ROWS};
-use super::Style;
+use super::{Ids, Style};
 use crate::error::{Error, Result};
-use crate::runtime::Ids;
 use crate::weights::{Checkpoint, TextArch};
 
 pub(super) struct TextTower {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, Block, BlockShape, Even, LayerNorm};
-use super::Style;
+use super::{Image, Square, Style};
 use crate::error::{Error, Result, Status};
-use crate::runtime::{Image, Square};
 use crate::weights::{Checkpoint, VisionArch};
 
 /// CLIP's per-channel mean and standard deviation of RGB values between 0 and 1.

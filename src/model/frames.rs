@@ -3,9 +3,9 @@
 use ndarray::{Array2, Axis};
 
 use super::Model;
-use crate::clip::Clip;
+use crate::clip::{Clip, Image, Square};
 use crate::error::Result;
-use crate::runtime::{Call, Finish, Image, Request, Square};
+use crate::runtime::{Call, Finish, Request};
 
 /// Frames that a call keeps to itself before it hands them over, at most.
 const MOST_KEPT: usize = 64;
@@ -16,6 +16,15 @@ pub(super) enum Kin {
     /// Each follows the one before it.
     Video,
     Strangers,
+}
+
+/// A video's one row from those of its frames.
+pub(super) fn head() -> Finish<Clip> {
+    Box::new(|clip, rows| clip.video(&rows))
+}
+
+pub(super) fn as_they_are() -> Finish<Clip> {
+    Box::new(|_, rows| Ok(rows))
 }
 
 pub(super) struct Frames<'m> {

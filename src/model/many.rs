@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, Sender};
 use ndarray::{Array1, Array2};
 
-use super::frames::{Frames, Kin};
+use super::frames::{head, Frames, Kin};
 use super::Model;
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
@@ -123,7 +123,7 @@ impl Model {
                 Progress::Window(window) => {
                     let mut frames = Frames::new(self, Kin::Video, call)?;
                     window.squares.into_iter().try_for_each(|square| frames.push(square))?;
-                    frames.finish(Box::new(|clip, rows| clip.video(&rows)))?;
+                    frames.finish(head())?;
                     ahead.push_back((frames, (window.start_us, window.end_us)));
                     while ahead.len() > AHEAD || ahead.front().is_some_and(|(first, _)| first.is_done()) {
                         self.next_segment(&mut ahead, &mut segments)?;

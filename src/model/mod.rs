@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array1, Array2};
 
-use crate::clip::{Clip, LoadOptions};
+use crate::clip::{Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{Call, Cores, Engine, Finish, Ids, Level, Limits, Log, Square, Stats};
+use crate::runtime::{Call, Cores, Engine, Finish, Level, Limits, Log, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Converter, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
-use frames::{Frames, Kin};
+use frames::{as_they_are, head, Frames, Kin};
 
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
 /// small enough that a text does not wait long behind a pass.
@@ -163,7 +163,7 @@ impl Model {
         if frames.is_empty() {
             return Ok(Array2::zeros((0, self.dim())));
         }
-        let rows = self.frames(frames, Kin::Strangers, call, Box::new(|_, rows| Ok(rows)))?;
+        let rows = self.frames(frames, Kin::Strangers, call, as_they_are())?;
         self.finished(rows)
     }
 
@@ -175,7 +175,7 @@ impl Model {
     pub fn embed_frames(&self, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
         self.check_count(frames.len())?;
-        self.video(self.frames(frames, Kin::Video, call, Box::new(|clip, rows| clip.video(&rows)))?)
+        self.video(self.frames(frames, Kin::Video, call, head())?)
     }
 
     /// One vector for a video.
@@ -206,7 +206,7 @@ impl Model {
             }
         });
         self.found(&name, found, start.elapsed().saturating_sub(waited))?;
-        request.finish(Box::new(|clip, rows| clip.video(&rows)))?;
+        request.finish(head())?;
         self.video(request.wait()?)
     }
 
@@ -284,7 +284,7 @@ impl Model {
                 .collect::<Result<Vec<_>>>()?;
             request.push(ids)?;
         }
-        request.finish(Box::new(|_, rows| Ok(rows)));
+        request.finish(as_they_are());
         request.wait()
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView1, Axis};
 
-use super::frames::Kin;
+use super::frames::{as_they_are, head, Kin};
 use super::Model;
 use crate::error::{Error, Result, Status};
 use crate::image::Frame;
@@ -32,7 +32,7 @@ impl Model {
         let scores = match self.info.head {
             Head::TightTransf => self.tight_scores(&texts, frames, call)?,
             _ => {
-                let video = self.frames(frames, Kin::Video, call, Box::new(|clip, rows| clip.video(&rows)))?;
+                let video = self.frames(frames, Kin::Video, call, head())?;
                 let scale = f64::from(self.info.logit_scale.unwrap_or_default()).exp();
                 texts.rows().into_iter().map(|text| (cosine(text, video.row(0)) * scale) as f32).collect()
             }
@@ -44,7 +44,7 @@ impl Model {
     }
 
     fn tight_scores(&self, texts: &Array2<f32>, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
-        let frames = Arc::new(self.frames(frames, Kin::Video, call, Box::new(|_, rows| Ok(rows)))?);
+        let frames = Arc::new(self.frames(frames, Kin::Video, call, as_they_are())?);
         let mut scores = Vec::with_capacity(texts.nrows());
         for texts in texts.axis_chunks_iter(Axis(0), PAIRS) {
             let (texts, frames) = (texts.to_owned(), Arc::clone(&frames));

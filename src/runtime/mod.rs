@@ -24,7 +24,7 @@ pub(crate) use cores::{Cores, Turn};
 pub use engine::Engine;
 pub(crate) use engine::Request;
 pub use log::{Level, Log};
-pub use queue::{Compute, Finish, Ids, Image, Limits, Square};
+pub use queue::{Finish, Limits};
 pub use stats::Stats;
 
 use crate::error::{Error, Result};

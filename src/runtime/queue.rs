@@ -11,26 +11,13 @@ use super::guarded;
 use super::lane::{Ending, Item, Lane, Ticket};
 use super::permits::Permits;
 use super::stats::Counters;
+use crate::clip::{Clip, Ids, Image};
 use crate::error::{Error, Result};
 
 /// Bytes of images that may wait or be in a pass, but room for two passes at least.
 const IMAGE_ROOM: usize = 64 << 20;
 /// Bytes of token ids.
 const TEXT_ROOM: usize = 4 << 20;
-/// A picture on its way to the model.
-#[derive(Clone)]
-pub struct Image {
-    /// Rows of RGB bytes, a square of the model's resolution.
-    pub own: Square,
-    /// Its neighbours in the video, for models that look at three frames at once.
-    pub before: Option<Square>,
-    pub after: Option<Square>,
-}
-
-pub type Square = Arc<Vec<u8>>;
-
-/// The ids of a text, ending with the one at which it is read.
-pub type Ids = Vec<u32>;
 
 /// What can be computed, one raw embedding in a row for each item.
 pub trait Compute {
@@ -39,6 +26,19 @@ pub trait Compute {
 
     fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>>;
     fn images(&self, images: &[&Image]) -> Result<Array2<f32>>;
+}
+
+impl Compute for Clip {
+    /// 32 texts of the usual length: more at once are hardly faster, and an image need not wait long behind them.
+    const MOST_IDS: usize = 512;
+
+    fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
+        Clip::texts(self, texts)
+    }
+
+    fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
+        Clip::images(self, images)
+    }
 }
 
 /// What is made of a request's rows, on the thread that owns the weights.

@@ -9,7 +9,9 @@ use ndarray::Array2;
 
 use super::lane::{Item, Lane};
 use super::permits::Permits;
-use super::{Call, Cancel, Compute, Engine, Finish, Ids, Image, Limits, Square};
+use super::queue::Compute;
+use super::{Call, Cancel, Engine, Finish, Limits};
+use crate::clip::{Ids, Image, Square};
 use crate::error::{Error, Result, Status};
 
 /// What the stand-in was given, and how it behaves.
