@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     merges(&out)?;
     header(&out)?;
     ffmpeg()?;
+    native()?;
     link()?;
     Ok(())
 }
@@ -57,6 +58,45 @@ fn ffmpeg() -> Result<(), Box<dyn Error>> {
         .includes(avformat.include_paths)
         .warnings_into_errors(true)
         .try_compile("c4c_ffmpeg")?;
+    Ok(())
+}
+
+/// The towers on libtorch's micro-kernels, which are C++.
+fn native() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=src/clip/native");
+    let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
+    let build = || {
+        let mut build = cc::Build::new();
+        build
+            .cpp(true)
+            .std("c++17")
+            // As libtorch is, in every build.
+            .opt_level(3)
+            .flag("-fvisibility=hidden")
+            // What keeps loops from becoming vectors, and nobody asks for.
+            .flag("-fno-math-errno")
+            .flag("-fno-trapping-math")
+            .flag("-ffp-contract=fast")
+            .warnings_into_errors(true);
+        build
+    };
+    let mut cpus = vec![("plain", None)];
+    if std::env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
+        cpus.extend([("v3", Some("-march=x86-64-v3")), ("v4", Some("-march=x86-64-v4"))]);
+    }
+    for (name, flag) in cpus {
+        let mut kernels = build();
+        // So that the larger of two numbers is one instruction; what is not a number stays so through sums and products.
+        kernels.flag("-ffinite-math-only").flag("-fno-signed-zeros");
+        if let Some(flag) = flag {
+            kernels.flag(flag).flag_if_supported("-mprefer-vector-width=512");
+        }
+        kernels.define("C4C_KERNELS", format!("c4c_kernels_{name}").as_str());
+        kernels.file("src/clip/native/kernels.cpp").try_compile(&format!("c4c_kernels_{name}"))?;
+    }
+    // Not -I: libtorch's headers warn.
+    let libtorch = ["-isystem", &include.to_string_lossy()];
+    build().flags(libtorch).file("src/clip/native/tower.cpp").try_compile("c4c_native")?;
     Ok(())
 }
 

@@ -74,6 +74,9 @@ pub enum Precision {
     F32,
     /// Weights and the activations of matrix products in bfloat16.
     Bf16,
+    /// Weights and the activations of the blocks' matrix products in eight bits, with a step for each output and for each
+    /// token; bfloat16 where pixels become tokens.
+    Int8,
 }
 
 /// Model names with a fixed architecture; `None` in [`Options::model_name`] takes whatever the weights are.
@@ -104,7 +107,8 @@ pub struct Options {
     pub head: Option<Head>,
     /// `None`: what a configuration file beside the weights says, else QuickGELU.
     pub activation: Option<Activation>,
-    pub precision: Precision,
+    /// `None`: the fastest on this CPU among those that are as good as F32 for retrieval.
+    pub precision: Option<Precision>,
     /// A `tokenizer.json`; `None`: the one in a Hugging Face model folder, else CLIP's own, built in.
     pub tokenizer_path: Option<PathBuf>,
     /// Token ids a text is cut to, start and end token counted; at most the model's context.
@@ -133,7 +137,7 @@ impl Options {
             model_name: None,
             head: None,
             activation: None,
-            precision: Precision::default(),
+            precision: None,
             tokenizer_path: None,
             max_words: Self::DEFAULT_MAX_WORDS,
             raw_output: false,

@@ -15,7 +15,11 @@ fn model(precision: Precision, num_threads: usize) -> Model {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.bin");
     Writer::new(&TINY, 1).torch_save(&path, "");
-    Model::load(Options { precision, num_threads: Some(num_threads), ..Options::new(path) }, Log::default()).unwrap()
+    Model::load(
+        Options { precision: Some(precision), num_threads: Some(num_threads), ..Options::new(path) },
+        Log::default(),
+    )
+    .unwrap()
 }
 
 /// Bits are promised on the processors on which they were measured.

@@ -2,17 +2,18 @@
 
 use tch::{Kind, Tensor};
 
+use super::native::Shape;
 use crate::error::Result;
 use crate::options::Activation;
 use crate::weights::Checkpoint;
 
 /// The factor in QuickGELU's sigmoid.
-const QUICK: f64 = 1.702;
+pub(super) const QUICK: f64 = 1.702;
 
 /// CLIP's `ln_*`: biased variance, then scale and shift.
 pub(super) struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
+    pub(super) weight: Tensor,
+    pub(super) bias: Tensor,
     width: i64,
     eps: f64,
 }
@@ -137,6 +138,20 @@ pub(super) struct BlockShape {
     pub activation: Activation,
     /// In which type the products are formed; what passes from block to block is float32.
     pub kind: Kind,
+}
+
+impl BlockShape {
+    /// The same for a tower that computes without tensors.
+    pub(super) fn tower(&self, embed: usize) -> Shape {
+        Shape {
+            width: self.width as i64,
+            heads: self.heads as i64,
+            embed: embed as i64,
+            eps: self.eps as f32,
+            quick: i64::from(self.activation == Activation::QuickGelu),
+            ..Shape::default()
+        }
+    }
 }
 
 /// Loads the blocks `{prefix}0` to `{prefix}{layers - 1}`.

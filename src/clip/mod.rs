@@ -1,6 +1,8 @@
 //! The forward passes: images and token ids in, embeddings and scores out. On libtorch; every call is fallible.
 
 mod block;
+mod native;
+mod team;
 mod temporal;
 mod text;
 mod vision;
@@ -13,6 +15,8 @@ use tch::{Kind, Tensor};
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
+use block::BlockShape;
+use team::Team;
 use temporal::Temporal;
 use text::TextTower;
 use vision::VisionTower;
@@ -40,6 +44,10 @@ pub struct LoadOptions {
     pub head: Option<Head>,
     pub activation: Option<Activation>,
     pub precision: Precision,
+    /// Threads of one forward pass.
+    pub num_threads: usize,
+    /// Computes in libtorch's tensors also where there is a faster way: to compare with.
+    pub plain: bool,
 }
 
 /// What is the same in all blocks of a tower.
@@ -47,7 +55,16 @@ pub struct LoadOptions {
 struct Style {
     activation: Activation,
     eps: f64,
+    /// In which type tensors form products, where they do.
     kind: Kind,
+    /// The other way, where it can be gone.
+    native: Option<Precision>,
+}
+
+impl Style {
+    fn blocks(&self, width: usize, heads: usize) -> BlockShape {
+        BlockShape { width, heads, eps: self.eps, activation: self.activation, kind: self.kind }
+    }
 }
 
 impl LoadOptions {
@@ -58,10 +75,16 @@ impl LoadOptions {
             eps: config.eps.unwrap_or(1e-5),
             kind: match self.precision {
                 Precision::F32 => Kind::Float,
-                Precision::Bf16 => Kind::BFloat16,
+                Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
             },
+            native: Some(self.precision).filter(|&precision| !self.plain && native::can(precision)),
         }
     }
+}
+
+/// The fastest that is as good as F32 for retrieval, on this CPU.
+pub fn best_precision() -> Precision {
+    Precision::F32
 }
 
 /// A loaded model. Its tensors may be used by one thread at a time.
@@ -77,6 +100,7 @@ pub struct Clip {
     vision: Option<VisionTower>,
     text: Option<TextTower>,
     temporal: Temporal,
+    team: Team,
 }
 
 impl Clip {
@@ -85,6 +109,11 @@ impl Clip {
     /// # Errors
     /// `WeightsMismatch` for a tensor that is missing, superfluous or of the wrong shape, or a head that is not there.
     pub fn load(mut weights: Checkpoint, options: LoadOptions) -> Result<Clip> {
+        if options.precision == Precision::Int8 && (options.plain || !native::can(Precision::Int8)) {
+            return Err(Error::unsupported(
+                "options.precision: this CPU has no fast INT8 products; set AUTO, F32 or BF16",
+            ));
+        }
         let head = options.head.unwrap_or_else(|| weights.head());
         if !weights.has_head(head) {
             return Err(Error::weights_mismatch(format_args!(
@@ -112,6 +141,7 @@ impl Clip {
             vision,
             text,
             temporal,
+            team: Team::new(options.num_threads.saturating_sub(1)),
         })
     }
 
@@ -133,14 +163,14 @@ impl Clip {
     /// Raw embeddings of texts in one pass, one row each.
     pub fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
-        to_rows(&tower.encode(texts)?)
+        tower.encode(texts, &self.team)
     }
 
     /// Raw embeddings of images in one pass, one row each.
     pub fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
-        to_rows(&tower.encode(images)?)
+        tower.encode(images, &self.team)
     }
 }
 

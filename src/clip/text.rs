@@ -1,13 +1,27 @@
 //! The text tower.
 
+use ndarray::Array2;
 use tch::Tensor;
 
-use super::block::{at_least_rows, load_stack, AttendPooled, Block, BlockShape, LayerNorm, Spans, ROWS};
-use super::{Ids, Style};
+use super::block::{at_least_rows, load_stack, AttendPooled, Block, LayerNorm, Spans, ROWS};
+use super::native::{Shape, Tower};
+use super::team::Team;
+use super::{to_rows, Ids, Style};
 use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, TextArch};
 
 pub(super) struct TextTower {
+    arch: TextArch,
+    way: Way,
+}
+
+enum Way {
+    Native(Tower),
+    Plain(Plain),
+}
+
+/// In libtorch's tensors, for CPUs that have nothing better.
+struct Plain {
     /// `[vocab, width]`
     tokens: Tensor,
     /// `[context, width]`
@@ -16,30 +30,37 @@ pub(super) struct TextTower {
     ln_final: LayerNorm,
     /// `[width, embed]`
     projection: Tensor,
-    arch: TextArch,
 }
 
 impl TextTower {
     pub(super) fn load(weights: &mut Checkpoint, arch: &TextArch, embed: usize, style: Style) -> Result<Self> {
-        let shape = BlockShape {
-            width: arch.width,
-            heads: arch.heads,
-            eps: style.eps,
-            activation: style.activation,
-            kind: style.kind,
+        let width = arch.width;
+        let (tokens, sizes) = ("token_embedding.weight", [arch.vocab, width]);
+        let positions = weights.take("positional_embedding", &[arch.context, width])?;
+        let ln_final = LayerNorm::load(weights, "ln_final", width, style.eps)?;
+        let projection = weights.take("text_projection", &[width, embed])?;
+        let (prefix, layers) = ("transformer.resblocks.", arch.layers);
+        let shape = style.blocks(width, arch.heads);
+        let arch = arch.clone();
+        let Some(precision) = style.native else {
+            let blocks = load_stack(weights, prefix, layers, shape)?;
+            let tokens = weights.take(tokens, &sizes)?.f_to_kind(style.kind)?;
+            let way = Way::Plain(Plain { tokens, positions, blocks, ln_final, projection });
+            return Ok(TextTower { arch, way });
         };
-        Ok(TextTower {
-            tokens: weights.take("token_embedding.weight", &[arch.vocab, arch.width])?.f_to_kind(style.kind)?,
-            positions: weights.take("positional_embedding", &[arch.context, arch.width])?,
-            blocks: load_stack(weights, "transformer.resblocks.", arch.layers, shape)?,
-            ln_final: LayerNorm::load(weights, "ln_final", arch.width, style.eps)?,
-            projection: weights.take("text_projection", &[arch.width, embed])?,
-            arch: arch.clone(),
-        })
+        let mut tower = Tower::new(
+            precision,
+            Shape { causal: 1, vocab: arch.vocab as i64, context: arch.context as i64, ..shape.tower(embed) },
+        )?;
+        weights.lend(tokens, &sizes, |tokens| tower.set_table(tokens))?;
+        tower.set_positions(&positions)?;
+        tower.set_last(&ln_final, &projection)?;
+        tower.load_blocks(weights, prefix, layers, shape)?;
+        Ok(TextTower { arch, way: Way::Native(tower) })
     }
 
-    /// Texts as ids that end with the end token, to `[n, embed]` raw embeddings. A text is read at its last id.
-    pub(super) fn encode(&self, texts: &[&Ids]) -> Result<Tensor> {
+    /// Texts as ids that end with the end token, to raw embeddings, `[n, embed]`. A text is read at its last id.
+    pub(super) fn encode(&self, texts: &[&Ids], team: &Team) -> Result<Array2<f32>> {
         if let Some(text) = texts.iter().find(|t| t.is_empty() || t.len() > self.arch.context) {
             return Err(Error::internal(format_args!("a text of {} ids reached the model", text.len())));
         }
@@ -49,6 +70,15 @@ impl TextTower {
                 self.arch.vocab
             )));
         }
+        match &self.way {
+            Way::Native(tower) => tower.texts(texts, team),
+            Way::Plain(tower) => to_rows(&tower.encode(texts)?),
+        }
+    }
+}
+
+impl Plain {
+    fn encode(&self, texts: &[&Ids]) -> Result<Tensor> {
         let packed = Packed::new(texts)?;
         let mut x = Tensor::f_embedding(&self.tokens, &packed.ids, -1, false, false)?
             .f_add(&self.positions.f_index_select(0, &packed.positions)?)?;

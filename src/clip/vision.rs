@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
-use super::block::{at_least_rows, load_stack, Block, BlockShape, Even, LayerNorm};
-use super::{Image, Square, Style};
+use super::block::{at_least_rows, load_stack, Block, Even, LayerNorm};
+use super::native::{Shape, Tower};
+use super::team::Team;
+use super::{to_rows, Image, Square, Style};
 use crate::error::{Error, Result, Status};
 use crate::weights::{Checkpoint, VisionArch};
 
@@ -13,7 +16,13 @@ use crate::weights::{Checkpoint, VisionArch};
 const MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 const STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
-pub(super) struct VisionTower {
+pub(super) enum VisionTower {
+    Native(Tower),
+    Plain(Plain),
+}
+
+/// In libtorch's tensors, for CPUs that have nothing better.
+pub(super) struct Plain {
     /// `[taps · width, patch · patch · 3]`, for bytes in the order row, column, channel: the convolution with the division
     /// by 255 and by the standard deviation folded in. One tap, or one each for the frame before, the frame itself and
     /// the frame after.
@@ -53,23 +62,64 @@ impl VisionTower {
 
         let positions = weights.take("visual.positional_embedding", &[patches + 1, width])?;
         let class = weights.take("visual.class_embedding", &[width])?;
-        let shape =
-            BlockShape { width, heads: arch.heads, eps: style.eps, activation: style.activation, kind: style.kind };
-        Ok(VisionTower {
-            patches: folded.f_to_kind(style.kind)?,
-            shift,
-            class: positions.f_narrow(0, 0, 1)?.f_add(&class)?,
-            positions: positions.f_narrow(0, 1, patches as i64)?,
-            ln_pre: LayerNorm::load(weights, "visual.ln_pre", width, style.eps)?,
-            blocks: load_stack(weights, "visual.transformer.resblocks.", arch.layers, shape)?,
-            ln_post: LayerNorm::load(weights, "visual.ln_post", width, style.eps)?,
-            proj: weights.take("visual.proj", &[width, embed])?,
-            arch: arch.clone(),
-        })
+        let class = positions.f_narrow(0, 0, 1)?.f_add(&class)?;
+        let positions = positions.f_narrow(0, 1, patches as i64)?;
+        let ln_pre = LayerNorm::load(weights, "visual.ln_pre", width, style.eps)?;
+        let ln_post = LayerNorm::load(weights, "visual.ln_post", width, style.eps)?;
+        let proj = weights.take("visual.proj", &[width, embed])?;
+        let (prefix, layers) = ("visual.transformer.resblocks.", arch.layers);
+        let shape = style.blocks(width, arch.heads);
+        let Some(precision) = style.native else {
+            let blocks = load_stack(weights, prefix, layers, shape)?;
+            let patches = folded.f_to_kind(style.kind)?;
+            let plain = Plain { patches, shift, positions, class, ln_pre, blocks, ln_post, proj, arch: arch.clone() };
+            return Ok(VisionTower::Plain(plain));
+        };
+        let mut tower = Tower::new(
+            precision,
+            Shape {
+                grid: arch.grid as i64,
+                patch: patch as i64,
+                taps: if arch.three_d { 3 } else { 1 },
+                ..shape.tower(embed)
+            },
+        )?;
+        let (folded, shifts) = (taps_beside_each_other(&folded, width)?, combinations(&shift, width)?);
+        tower.set_patches(&folded, &shifts)?;
+        tower.set_positions(&positions)?;
+        tower.set_first(&class, &ln_pre)?;
+        tower.set_last(&ln_post, &proj)?;
+        tower.load_blocks(weights, prefix, layers, shape)?;
+        Ok(VisionTower::Native(tower))
     }
 
+    /// Raw embeddings of images, `[n, embed]`, in one pass.
+    pub(super) fn encode(&self, images: &[&Image], team: &Team) -> Result<Array2<f32>> {
+        match self {
+            VisionTower::Native(tower) => tower.images(images, team),
+            VisionTower::Plain(tower) => to_rows(&tower.encode(images)?),
+        }
+    }
+}
+
+/// `[taps · width, inputs]` to `[width, taps · inputs]`
+fn taps_beside_each_other(folded: &Tensor, width: usize) -> Result<Tensor> {
+    let (rows, inputs) = folded.size2()?;
+    let taps = rows / width as i64;
+    Ok(folded.f_view([taps, width as i64, inputs])?.f_permute([1, 0, 2])?.f_reshape([width as i64, -1])?)
+}
+
+/// What the taps `[taps · width]` subtract together where only some of them are there: row `i` for those whose bits are set in `i`.
+fn combinations(shift: &Tensor, width: usize) -> Result<Tensor> {
+    let taps = shift.f_neg()?.f_view([-1, width as i64])?;
+    let n = taps.size()[0];
+    let bits: Vec<f32> = (0..1 << n).flat_map(|i| (0..n).map(move |tap| (i >> tap & 1) as f32)).collect();
+    Ok(Tensor::f_from_slice(&bits)?.f_view([-1, n])?.f_matmul(&taps)?)
+}
+
+impl Plain {
     /// Images to `[n, embed]` raw embeddings, in one pass.
-    pub(super) fn encode(&self, images: &[&Image]) -> Result<Tensor> {
+    fn encode(&self, images: &[&Image]) -> Result<Tensor> {
         let tokens = match self.arch.three_d {
             false => {
                 let squares: Vec<&Square> = images.iter().map(|image| &image.own).collect();

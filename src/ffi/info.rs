@@ -108,6 +108,7 @@ fn info(model: &Model) -> c4c_info {
     out.precision = match info.precision {
         Precision::F32 => c4c_precision::C4C_PRECISION_F32,
         Precision::Bf16 => c4c_precision::C4C_PRECISION_BF16,
+        Precision::Int8 => c4c_precision::C4C_PRECISION_INT8,
     } as u32;
     out.num_threads = number(info.num_threads);
     out.max_batch = number(info.max_batch);

@@ -203,11 +203,11 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
     let tokenizer_path = read::text(options.tokenizer_path, "options.tokenizer_path")?.map(Into::into);
     device(read::text(options.device, "options.device")?.unwrap_or("auto"))?;
     let precision = match options.precision {
-        0 | 1 => Precision::F32,
-        2 => Precision::Bf16,
-        3 | 4 => {
-            return Err(Error::unsupported("options.precision: this version has F32 and BF16; set AUTO, F32 or BF16"))
-        }
+        0 => None,
+        1 => Some(Precision::F32),
+        2 => Some(Precision::Bf16),
+        3 => return Err(Error::unsupported("options.precision: F16 is for GPUs; set AUTO, F32, BF16 or INT8")),
+        4 => Some(Precision::Int8),
         other => return Err(Error::invalid(format_args!("options.precision {other} is unknown"))),
     };
     let head = match options.head {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array1, Array2};
 
-use crate::clip::{Clip, Ids, LoadOptions, Square};
+use crate::clip::{best_precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
@@ -79,7 +79,9 @@ impl Model {
             model_name: options.model_name,
             head: options.head,
             activation: options.activation,
-            precision: options.precision,
+            precision: options.precision.unwrap_or_else(best_precision),
+            num_threads: limits.num_threads,
+            ..LoadOptions::default()
         };
         let describe = move |clip: &Clip| {
             let info = Info {
@@ -102,9 +104,10 @@ impl Model {
         model.log.say(
             Level::Info,
             format_args!(
-                "loaded {} from {}, {} threads",
+                "loaded {} from {}, {:?} products, {} threads",
                 model.info.arch,
                 model.options.weights_path.display(),
+                model.info.precision,
                 limits.num_threads
             ),
         );

@@ -146,7 +146,7 @@ impl RawTensor {
             return Ok(flat.f_as_strided(shape, strides, 0)?);
         }
         // SAFETY: the shape and strides stay within `bytes` (checked by `RawTensor::new`), the pointer is aligned for
-        // the type, and the caller copies out of the view while `map` is alive; nothing writes through it.
+        // the type, and those who get the view (`copy`, `lend`) are done with it while `map` is alive, and nothing writes through it.
         Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &strides, kind, Device::Cpu)? })
     }
 }
@@ -272,6 +272,24 @@ impl Checkpoint {
             }
             (taken, _) => taken,
         }
+    }
+
+    /// Shows a tensor to `look` as float32 on the CPU: where it lies in the mapped file if it can be read there, else a copy.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::take`], and what `look` returns.
+    pub fn lend<T>(&mut self, canonical: &str, shape: &[usize], look: impl FnOnce(&Tensor) -> Result<T>) -> Result<T> {
+        let source = self.layout.source(canonical);
+        if let (false, [name]) = (source.transposed, &source.names[..]) {
+            if let Some(raw) = self.tensors.get(name).filter(|raw| raw.shape == shape && raw.dtype == Dtype::F32) {
+                if let Some(map) = self.maps.get(raw.file) {
+                    let seen = look(&raw.view(map)?);
+                    self.tensors.remove(name);
+                    return seen;
+                }
+            }
+        }
+        look(&self.take(canonical, shape)?)
     }
 
     fn copy(&self, canonical: &str, shape: &[usize]) -> Result<Tensor> {

@@ -36,7 +36,7 @@ static void create(const char *weights, const char *text_file) {
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "device is `cuda:`", options.device = "cuda:");
     CREATE_FAILS(C4C_E_DEVICE, "`cuda:1`", options.device = "cuda:1");
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "precision 5", options.precision = 5);
-    CREATE_FAILS(C4C_E_UNSUPPORTED, "precision", options.precision = C4C_PRECISION_INT8);
+    CREATE_FAILS(C4C_E_UNSUPPORTED, "F16", options.precision = C4C_PRECISION_F16);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "head 5", options.head = 5);
     CREATE_FAILS(C4C_E_WEIGHTS_MISMATCH, "lstm_visual", options.head = C4C_HEAD_SEQ_LSTM);
     CREATE_FAILS(C4C_E_INVALID_ARGUMENT, "activation 3", options.activation = 3);

@@ -20,14 +20,14 @@ import native
 from parity import TEXTS, distance, load_module
 
 HERE = Path(__file__).resolve().parent
-F32, BF16 = 1, 2
+F32, BF16, INT8 = 1, 2, 4
 SPECIAL = TEXTS + ["a red bus", "snow on a mountain"]
 
 
 PARITY = """## Parity
 
 12 texts, 12 single pictures (8×8 blocks of random colours) and one video of 12 frames (moving gradients) at the model's own
-size, seeded random weights, against an independent implementation in PyTorch. Differences are those of unit vectors. bf16 is
+size, seeded random weights, against an independent implementation in PyTorch. Differences are those of unit vectors. bf16 and int8 are
 also compared after the mean of its 12 vectors is taken away: random weights make all vectors look alike (the centred ones
 are 0.04 to 0.1 long), which hides errors before and magnifies them after.
 """
@@ -104,37 +104,41 @@ class Comparison:
 
 
 def parity(oracle, tokenizer, library):
-    print("| architecture | layout | head | f32: max \\|Δ\\| | f32: 1 − cosine | f32: score \\|Δ\\| | bf16: 1 − cosine | bf16: centred |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| architecture | layout | head | f32: max \\|Δ\\| | f32: 1 − cosine | f32: score \\|Δ\\| | bf16: 1 − cosine | bf16: centred | int8: 1 − cosine | int8: centred |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     cases = [("small", layout, head) for layout in layouts.LAYOUTS
              for head in (generator.HEADS if layout in layouts.WITH_HEADS else ("meanP",))]
     cases += [(arch, "clip4clip", head) for arch in ("b32", "b16") for head in generator.HEADS]
     cases += [("b32", layout, "meanP") for layout in ("openai", "hf", "openclip")]
     cases += [("l14", "clip4clip", head) for head in ("meanP", "seqTransf")] + [("l14_336", "hf", "meanP")]
-    worst = {"f32": 0.0, "score": 0.0, "bf16": 0.0}
+    worst = {"f32": 0.0, "score": 0.0, "bf16": 0.0, "int8": 0.0}
     for arch, layout, head in cases:
         with tempfile.TemporaryDirectory() as folder:
             case = Comparison(oracle, tokenizer, library, Path(folder), layout, arch, head)
             delta, cosine, _, score = case.row(F32)
             _, raw, rounded, _ = case.row(BF16)
-        print(f"| {arch} | {layout} | {head} | {delta:.1e} | {cosine:.1e} | {score} | {raw:.1e} | {rounded:.1e} |", flush=True)
+            _, raw8, rounded8, _ = case.row(INT8)
+        print(f"| {arch} | {layout} | {head} | {delta:.1e} | {cosine:.1e} | {score} | {raw:.1e} | {rounded:.1e} "
+              f"| {raw8:.1e} | {rounded8:.1e} |", flush=True)
         worst["f32"] = max(worst["f32"], cosine)
         worst["bf16"] = max(worst["bf16"], rounded)
+        worst["int8"] = max(worst["int8"], rounded8)
         if score != "–":
             worst["score"] = max(worst["score"], float(score))
-    print(f"\nWorst: f32 1 − cosine {worst['f32']:.1e}, score {worst['score']:.1e}, bf16 centred {worst['bf16']:.1e}.\n")
+    print(f"\nWorst: f32 1 − cosine {worst['f32']:.1e}, score {worst['score']:.1e}, bf16 centred {worst['bf16']:.1e}, int8 "
+          f"{worst['int8']:.1e}.\n")
 
 
 def retrieval(library):
-    """Whether bf16 ranks as f32 does: 200 texts against 200 clips of 12 frames."""
+    """Whether bf16 and int8 rank as f32 does: 200 texts against 200 clips of 12 frames."""
     words = ["red", "blue", "green", "small", "large"], ["dog", "cat", "car", "boat", "bird", "child", "horse", "tree"], \
         ["runs", "sleeps", "turns", "falls", "sings"]
     texts = [f"a {a} {n} {v}" for a in words[0] for n in words[1] for v in words[2]][:200]
     rng = np.random.default_rng(5)
     with tempfile.TemporaryDirectory() as folder:
         path, _ = layouts.write(Path(folder), "clip4clip", "b32")
-        models = [native.Model(library, path, precision=p) for p in (F32, BF16)]
-        clips = [[], []]
+        models = [native.Model(library, path, precision=p) for p in (F32, BF16, INT8)]
+        clips = [[], [], []]
         for _ in range(200):
             base = rng.integers(0, 256, (8, 8, 3), np.uint8)
             frames = [np.kron(np.roll(base, k, axis=1), np.ones((28, 28, 1), np.uint8)) for k in range(12)]
@@ -144,10 +148,12 @@ def retrieval(library):
     # Random weights make all vectors of a kind alike; what is left after the mean decides the order.
     scores = [centred(t) @ centred(np.stack(v)).T for t, v in zip(words, clips)]
     order = [np.argsort(-s, axis=1) for s in scores]
-    top1 = np.mean(order[0][:, 0] == order[1][:, 0])
-    top5 = np.mean([len(set(a[:5]) & set(b[:5])) / 5 for a, b in zip(*order)])
-    print(f"200 texts × 200 clips of random frames (12 pictures of 8×8 random blocks that move): the first clip is the same "
-          f"for {top1:.1%} of the texts, of the first five {top5:.1%} are.\n")
+    print("200 texts × 200 clips of random frames (12 pictures of 8×8 random blocks that move):\n")
+    for name, other in zip(("bf16", "int8"), order[1:]):
+        top1 = np.mean(order[0][:, 0] == other[:, 0])
+        top5 = np.mean([len(set(a[:5]) & set(b[:5])) / 5 for a, b in zip(order[0], other)])
+        print(f"* {name}: the first clip is the same for {top1:.1%} of the texts, of the first five {top5:.1%} are.")
+    print()
 
 
 LOAD = """
@@ -214,7 +220,7 @@ def main():
         print(PARITY)
         parity(oracle, tokenizer, library)
     if a.only in (None, "retrieval"):
-        print("## Retrieval in bf16\n")
+        print("## Retrieval in bf16 and int8\n")
         retrieval(library)
     if a.only in (None, "loading"):
         print(LOADING)
