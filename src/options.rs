@@ -107,7 +107,7 @@ pub struct Options {
     pub head: Option<Head>,
     /// `None`: what a configuration file beside the weights says, else QuickGELU.
     pub activation: Option<Activation>,
-    /// `None`: the fastest on this CPU among those that are as good as F32 for retrieval.
+    /// `None`: BF16 where the CPU has instructions for it, else F32.
     pub precision: Option<Precision>,
     /// A `tokenizer.json`; `None`: the one in a Hugging Face model folder, else CLIP's own, built in.
     pub tokenizer_path: Option<PathBuf>,

@@ -59,6 +59,7 @@ struct Style {
     kind: Kind,
     /// The other way, where it can be gone.
     native: Option<Precision>,
+    num_threads: usize,
 }
 
 impl Style {
@@ -78,12 +79,17 @@ impl LoadOptions {
                 Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
             },
             native: Some(self.precision).filter(|&precision| !self.plain && native::can(precision)),
+            num_threads: self.num_threads,
         }
     }
 }
 
-/// The fastest that is as good as F32 for retrieval, on this CPU.
+/// What AUTO means on this CPU: BF16 where its products are an instruction, else F32.
 pub fn best_precision() -> Precision {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512bf16") && native::can(Precision::Bf16) {
+        return Precision::Bf16;
+    }
     Precision::F32
 }
 

@@ -1,8 +1,10 @@
-//! Threads that help with a piece of work, and sleep when there is none.
+//! Threads that help with a piece of work, for once or again and again.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
 
 use crossbeam_channel::{bounded, Sender};
 
@@ -72,4 +74,27 @@ impl Drop for Team {
             let _ = thread.join();
         }
     }
+}
+
+/// `work` on each item, by as many threads, or fewer where the system does not give as many; results in order.
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(items.len()));
+    let some = || {
+        while let Some((i, item)) = {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            items.get(i).map(|item| (i, item))
+        } {
+            let result = work(item);
+            done.lock().push((i, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        let helpers = threads.min(items.len()).saturating_sub(1);
+        let _started = (0..helpers).map_while(|_| std::thread::Builder::new().spawn_scoped(scope, some).ok()).count();
+        some();
+    });
+    let mut done = done.into_inner();
+    done.sort_unstable_by_key(|&(i, _)| i);
+    done.into_iter().map(|(_, result)| result).collect()
 }

@@ -35,7 +35,7 @@ struct Plain {
 impl TextTower {
     pub(super) fn load(weights: &mut Checkpoint, arch: &TextArch, embed: usize, style: Style) -> Result<Self> {
         let width = arch.width;
-        let (tokens, sizes) = ("token_embedding.weight", [arch.vocab, width]);
+        let tokens = "token_embedding.weight";
         let positions = weights.take("positional_embedding", &[arch.context, width])?;
         let ln_final = LayerNorm::load(weights, "ln_final", width, style.eps)?;
         let projection = weights.take("text_projection", &[width, embed])?;
@@ -44,7 +44,7 @@ impl TextTower {
         let arch = arch.clone();
         let Some(precision) = style.native else {
             let blocks = load_stack(weights, prefix, layers, shape)?;
-            let tokens = weights.take(tokens, &sizes)?.f_to_kind(style.kind)?;
+            let tokens = weights.take(tokens, &[arch.vocab, width])?.f_to_kind(style.kind)?;
             let way = Way::Plain(Plain { tokens, positions, blocks, ln_final, projection });
             return Ok(TextTower { arch, way });
         };
@@ -52,10 +52,9 @@ impl TextTower {
             precision,
             Shape { causal: 1, vocab: arch.vocab as i64, context: arch.context as i64, ..shape.tower(embed) },
         )?;
-        weights.lend(tokens, &sizes, |tokens| tower.set_table(tokens))?;
         tower.set_positions(&positions)?;
         tower.set_last(&ln_final, &projection)?;
-        tower.load_blocks(weights, prefix, layers, shape)?;
+        tower.load(weights, prefix, layers, style, Some(tokens))?;
         Ok(TextTower { arch, way: Way::Native(tower) })
     }
 

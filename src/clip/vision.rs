@@ -89,7 +89,7 @@ impl VisionTower {
         tower.set_positions(&positions)?;
         tower.set_first(&class, &ln_pre)?;
         tower.set_last(&ln_post, &proj)?;
-        tower.load_blocks(weights, prefix, layers, shape)?;
+        tower.load(weights, prefix, layers, style, None)?;
         Ok(VisionTower::Native(tower))
     }
 

@@ -79,15 +79,16 @@ pub enum c4c_modality {
 /// `c4c_options.precision`: the arithmetic of the forward pass.
 #[repr(u32)]
 pub enum c4c_precision {
-    /// Chosen for the device; `c4c_get_info` says what was chosen.
+    /// BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32; `c4c_get_info` says what was chosen.
     C4C_PRECISION_AUTO = 0,
     /// IEEE single precision.
     C4C_PRECISION_F32 = 1,
     /// bfloat16 weights and products; sums, normalisations and heads in single precision.
     C4C_PRECISION_BF16 = 2,
-    /// Not served yet.
+    /// Not served yet: it is for GPUs.
     C4C_PRECISION_F16 = 3,
-    /// Not served yet.
+    /// Eight-bit weights and products in the transformer blocks, with a step for each output and each token; the rest as
+    /// with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others.
     C4C_PRECISION_INT8 = 4,
 }
 

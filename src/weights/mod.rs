@@ -12,7 +12,7 @@ mod zip;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use tch::{Device, Kind, Tensor};
 
 pub use arch::{Arch, TextArch, VisionArch};
@@ -260,36 +260,50 @@ impl Checkpoint {
     /// # Errors
     /// `WeightsMismatch`, naming the tensor as the file does, when it is missing or has another shape.
     pub fn take(&mut self, canonical: &str, shape: &[usize]) -> Result<Tensor> {
-        let names = self.layout.source(canonical).names;
         let taken = self.copy(canonical, shape);
-        for name in &names {
-            self.tensors.remove(name);
-        }
-        match (taken, &mut self.problems) {
-            (Err(error), Some(problems)) => {
-                problems.push(error.message().to_string());
-                Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
-            }
-            (taken, _) => taken,
-        }
+        self.skip(canonical);
+        taken.or_else(|error| self.zeros(shape, error))
     }
 
-    /// Shows a tensor to `look` as float32 on the CPU: where it lies in the mapped file if it can be read there, else a copy.
+    /// What there is instead of a tensor that cannot be had, where problems are only noted.
+    ///
+    /// # Errors
+    /// `error`, elsewhere.
+    pub fn zeros(&mut self, shape: &[usize], error: Error) -> Result<Tensor> {
+        let Some(problems) = &mut self.problems else { return Err(error) };
+        problems.push(error.message().to_string());
+        Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
+    }
+
+    /// Shows a tensor to `look` as the file has it, where it lies in the mapped file if it can be read there, else a copy in
+    /// float32. It is not taken: [`Checkpoint::skip`] says that it need not be.
     ///
     /// # Errors
     /// As [`Checkpoint::take`], and what `look` returns.
-    pub fn lend<T>(&mut self, canonical: &str, shape: &[usize], look: impl FnOnce(&Tensor) -> Result<T>) -> Result<T> {
+    pub fn lend<T>(&self, canonical: &str, shape: &[usize], look: impl FnOnce(&Tensor) -> Result<T>) -> Result<T> {
         let source = self.layout.source(canonical);
         if let (false, [name]) = (source.transposed, &source.names[..]) {
-            if let Some(raw) = self.tensors.get(name).filter(|raw| raw.shape == shape && raw.dtype == Dtype::F32) {
-                if let Some(map) = self.maps.get(raw.file) {
-                    let seen = look(&raw.view(map)?);
-                    self.tensors.remove(name);
-                    return seen;
-                }
+            if let Some(raw) = self.tensors.get(name).filter(|raw| raw.shape == shape && raw.dtype.kind().is_some()) {
+                let seen = look(&raw.view(self.map(raw)?)?);
+                self.forget(raw);
+                return seen;
             }
         }
-        look(&self.take(canonical, shape)?)
+        look(&self.copy(canonical, shape)?)
+    }
+
+    fn map(&self, raw: &RawTensor) -> Result<&Mmap> {
+        self.maps.get(raw.file).ok_or_else(|| Error::internal("a tensor of a file that is not open"))
+    }
+
+    /// Lets the system have the memory back in which a tensor of the file lies; it is in the file still.
+    fn forget(&self, raw: &RawTensor) {
+        if let Some(map) = self.maps.get(raw.file) {
+            // SAFETY: the mapping is of a file and never written to, so what is read there again is what was there.
+            let advised = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, raw.start, raw.extent) };
+            // It is only advice.
+            drop(advised);
+        }
     }
 
     fn copy(&self, canonical: &str, shape: &[usize]) -> Result<Tensor> {
@@ -326,13 +340,14 @@ impl Checkpoint {
         }
         let mut out = Tensor::f_empty(whole(shape), (Kind::Float, Device::Cpu))?;
         for (i, raw) in parts.iter().enumerate() {
-            let map = self.maps.get(raw.file).ok_or_else(|| Error::internal("a tensor of a file that is not open"))?;
-            let view = raw.view(map)?;
+            let view = raw.view(self.map(raw)?)?;
             if parts.len() == 1 {
                 out.f_copy_(&view)?;
             } else {
                 out.f_narrow(0, (i * rows) as i64, rows as i64)?.f_copy_(&view)?;
             }
+            drop(view);
+            self.forget(raw);
         }
         Ok(out)
     }

@@ -87,6 +87,19 @@ static void round_to_bf16(const float *x, int64_t n, uint16_t *out) {
     for (int64_t i = 0; i < n; i++) out[i] = to_bf16(x[i]);
 }
 
+static void half_to_f32(const uint16_t *x, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t h = x[i], magnitude = h & 0x7fff;
+        // The exponent's bias grows by 112, which a product does for subnormal numbers, too.
+        const uint32_t finite = bits(from_bits(magnitude << 13) * 0x1p112f);
+        out[i] = from_bits((magnitude >= 0x7c00 ? magnitude << 13 | 0x7f800000 : finite) | (h & 0x8000) << 16);
+    }
+}
+
+static void bf16_to_f32(const uint16_t *x, int64_t n, float *out) {
+    for (int64_t i = 0; i < n; i++) out[i] = from_bits(uint32_t{x[i]} << 16);
+}
+
 static float quantise(const float *x, int64_t n, uint8_t *out) {
     float lanes[LANES] = {};
     const int64_t whole = n / LANES * LANES;
@@ -202,6 +215,8 @@ extern const Kernels C4C_KERNELS;
 const Kernels C4C_KERNELS = {
     normalise,
     round_to_bf16,
+    half_to_f32,
+    bf16_to_f32,
     quantise,
     bytes_to_f32,
     bytes_to_bf16,

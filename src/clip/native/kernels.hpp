@@ -8,6 +8,8 @@ struct Kernels {
     // (x - mean) / sqrt(variance + eps) · weight + bias; variance biased, as LayerNorm's is.
     void (*normalise)(const float *x, int64_t n, const float *weight, const float *bias, float eps, float *out);
     void (*round_to_bf16)(const float *x, int64_t n, uint16_t *out);
+    void (*half_to_f32)(const uint16_t *x, int64_t n, float *out);
+    void (*bf16_to_f32)(const uint16_t *x, int64_t n, float *out);
     // Symmetric about 128, the largest magnitude of the row at 127 steps. Returns the step.
     float (*quantise)(const float *x, int64_t n, uint8_t *out);
     void (*bytes_to_f32)(const uint8_t *x, int64_t n, float *out);

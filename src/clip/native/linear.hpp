@@ -29,12 +29,13 @@ size_t size_of(Type type) { return type == F32 ? 4 : type == BF16 ? 2 : 1; }
 
 int64_t rounded(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-// Sizes of products are multiples of it where they may be any: few shapes, so that few kernels are compiled.
+// Sizes of products are multiples of these where they may be any: few shapes, so that few kernels are compiled.
 constexpr int64_t STEP = 8;
+constexpr int64_t ROW_STEP = 4;
 constexpr int64_t MOST_ROWS = 64;
 constexpr int64_t MOST_COLUMNS = 64;
-// Of the inputs, so that their part of a block of weights stays in the second-level cache.
-constexpr int64_t MOST_INPUTS = 1024;
+// Of the inputs, in bytes of a row, so that their part of a block of weights stays in the second-level cache.
+constexpr int64_t MOST_INPUTS = 2048;
 
 // Memory for values that are streamed through. Much of it comes from the system, on large pages where it has them, and goes
 // straight back there: the heap of a thread that ends would keep it.
@@ -109,6 +110,21 @@ void product(Type type, int64_t rows, int64_t columns, int64_t inputs, int64_t s
     }
 }
 
+// Rows of weights as they come, of one of the floating-point types that files have.
+struct Source {
+    const void *data;
+    // F32, BF16, or else half precision.
+    int64_t type;
+
+    // `n` values from the one at `at` on, times `factor`.
+    void read(int64_t at, int64_t n, float factor, float *out) const {
+        if (type == F32) std::copy_n(static_cast<const float *>(data) + at, n, out);
+        else if (type == BF16) kernels().bf16_to_f32(static_cast<const uint16_t *>(data) + at, n, out);
+        else kernels().half_to_f32(static_cast<const uint16_t *>(data) + at, n, out);
+        if (factor != 1.0f) std::transform(out, out + n, out, [factor](float value) { return value * factor; });
+    }
+};
+
 // y = x Wᵀ + b, W packed: blocks of columns, in each groups of 1, 2 or 4 inputs that the CPU multiplies together.
 struct Linear {
     Type type = F32;
@@ -124,7 +140,7 @@ struct Linear {
 
     Linear() = default;
     // `w` is [outputs, inputs], and is multiplied by `factor`. Blocks of columns divide `divisor`, so that outputs may be had from any multiple of it on.
-    Linear(Type type_, int64_t outputs_, int64_t inputs_, int64_t divisor, const float *w, float factor, const float *b)
+    Linear(Type type_, int64_t outputs_, int64_t inputs_, int64_t divisor, Source w, float factor, const float *b)
         : type(type_), outputs(outputs_), inputs(inputs_), padded(rounded(inputs_, 4)), block(MOST_COLUMNS),
           bias(outputs_, 0.0f) {
         while (divisor % block || outputs % block) block--;
@@ -132,27 +148,31 @@ struct Linear {
         packed.reserve(static_cast<size_t>(outputs * padded) * size_of(type));
         std::memset(packed.as<char>(), 0, static_cast<size_t>(outputs * padded) * size_of(type));
         if (type == INT8) scale.resize(outputs), offset.resize(outputs);
-        for (int64_t o = 0; o < outputs; o++) pack(o, w + o * inputs, factor);
+        std::vector<float> row(static_cast<size_t>(inputs));
+        std::vector<uint16_t> low(type == BF16 ? static_cast<size_t>(inputs) : 0);
+        for (int64_t o = 0; o < outputs; o++) {
+            w.read(o * inputs, inputs, factor, row.data());
+            if (type == BF16) kernels().round_to_bf16(row.data(), inputs, low.data());
+            pack(o, row.data(), low.data());
+        }
     }
 
-    void pack(int64_t o, const float *w, float factor) {
+    // An output's weights, or for BF16 `low`, into place.
+    void pack(int64_t o, const float *w, const uint16_t *low) {
         const int64_t base = o / block * block * padded, column = o % block;
         switch (type) {
         case F32:
-            for (int64_t i = 0; i < inputs; i++) packed.as<float>()[base + i * block + column] = w[i] * factor;
+            for (int64_t i = 0; i < inputs; i++) packed.as<float>()[base + i * block + column] = w[i];
             break;
         case BF16: {
             uint16_t *to = packed.as<uint16_t>() + base + column * 2;
-            for (int64_t i = 0; i < inputs; i++) {
-                const float value = w[i] * factor;
-                kernels().round_to_bf16(&value, 1, &to[i / 2 * 2 * block + i % 2]);
-            }
+            for (int64_t i = 0; i < inputs; i++) to[i / 2 * 2 * block + i % 2] = low[i];
             break;
         }
         case INT8: {
             float most = 0;
             for (int64_t i = 0; i < inputs; i++) most = std::max(most, std::fabs(w[i]));
-            scale[o] = most / 127.0f * factor;
+            scale[o] = most / 127.0f;
             const float steps = most > 0 ? 127.0f / most : 0.0f;
             int8_t *to = packed.as<int8_t>() + base + column * 4;
             int32_t all = 0;
@@ -167,13 +187,21 @@ struct Linear {
         }
     }
 
+    // Asks for the block of weights from `column` on, if there is one.
+    void prefetch(int64_t column) const {
+        if (column >= outputs) return;
+        const size_t bytes = static_cast<size_t>(block * padded) * size_of(type);
+        const char *from = packed.as<char>() + static_cast<size_t>(column * padded) * size_of(type);
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i, 0, 2);
+    }
+
     // The sums for `rows` rows and the block of outputs from `column` on, into c[rows, block], without the bias.
     // `a` has `padded` values a row, `step` one for each row.
     void tile(const void *a, int64_t rows, int64_t column, const float *step, float *c) const {
         const char *b = packed.as<char>() + static_cast<size_t>(column * padded) * size_of(type);
-        const int64_t full = rounded(rows, STEP);
+        const int64_t full = rounded(rows, ROW_STEP);
         // Whole numbers are added up without rounding, so they need not come back for more.
-        const int64_t part = type == INT8 ? padded : MOST_INPUTS;
+        const int64_t part = type == INT8 ? padded : MOST_INPUTS / static_cast<int64_t>(size_of(type));
         for (int64_t k = 0; k < padded; k += part) {
             const int64_t n = std::min(part, padded - k);
             product(type, full, block, n, padded, k > 0, static_cast<const char *>(a) + k * size_of(type),

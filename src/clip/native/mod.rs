@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use once_cell::sync::Lazy;
+use parking_lot::Mutex;
 use tch::{Device, Kind, Tensor};
 
-use super::block::{BlockShape, LayerNorm, QUICK};
-use super::team::{Shared, Team};
-use super::{Ids, Image, Square};
+use super::block::{LayerNorm, QUICK};
+use super::team::{in_parallel, Shared, Team};
+use super::{Ids, Image, Square, Style};
 use crate::error::{Error, Result, Status};
 use crate::options::Precision;
 use crate::weights::Checkpoint;
@@ -43,7 +44,8 @@ extern "C" {
         tower: *mut c_void,
         layer: i32,
         which: i32,
-        w: *const f32,
+        w: *const c_void,
+        kind: i64,
         factor: f32,
         bias: *const f32,
         outputs: i64,
@@ -63,7 +65,8 @@ extern "C" {
     fn c4c_tower_rows(
         tower: *mut c_void,
         which: i32,
-        data: *const f32,
+        data: *const c_void,
+        kind: i64,
         rows: i64,
         message: *mut c_char,
         size: usize,
@@ -133,10 +136,25 @@ pub(super) fn can(precision: Precision) -> bool {
 pub(super) struct Tower {
     tower: NonNull<c_void>,
     shape: Shape,
+    passing: Mutex<()>,
 }
 
-// SAFETY: it hangs on no thread; one at a time uses it, since it is not Sync.
+/// A matrix of a checkpoint and where it goes.
+struct Part {
+    name: String,
+    shape: [usize; 2],
+    place: Place,
+}
+
+enum Place {
+    Table,
+    Linear { layer: usize, which: i32, factor: f64, bias: Vec<f32> },
+}
+
+// SAFETY: it hangs on no thread.
 unsafe impl Send for Tower {}
+// SAFETY: several threads at once only ever put different parts into it, and passes are begun by one at a time (`passing`).
+unsafe impl Sync for Tower {}
 
 impl Drop for Tower {
     fn drop(&mut self) {
@@ -188,39 +206,59 @@ impl Tower {
         let shape = Shape { kind, patch_kind: kind.min(number(Precision::Bf16)), ..shape };
         // SAFETY: the shape is read before it returns, the message has the room that it says.
         let tower = told(|text, size| unsafe { c4c_tower_new(&shape, text, size) })?;
-        Ok(Tower { tower, shape })
+        Ok(Tower { tower, shape, passing: Mutex::new(()) })
     }
 
-    /// Takes the blocks `{prefix}0` to `{prefix}{layers - 1}` out of a checkpoint.
-    pub(super) fn load_blocks(
+    /// Takes the blocks `{prefix}0` to `{prefix}{layers - 1}` out of a checkpoint, and the `[vocabulary, width]` of a text tower.
+    pub(super) fn load(
         &mut self,
         weights: &mut Checkpoint,
         prefix: &str,
         layers: usize,
-        shape: BlockShape,
+        style: Style,
+        table: Option<&str>,
     ) -> Result<()> {
-        let width = shape.width;
+        let width = self.shape.width as usize;
         // x·σ(1.702x) = silu(1.702x) / 1.702, with the factors in the layers on either side.
         let quick = if self.shape.quick == 0 { 1.0 } else { QUICK };
+        let vocab = [self.shape.vocab as usize, width];
+        let mut parts: Vec<Part> =
+            table.into_iter().map(|name| Part { name: name.into(), shape: vocab, place: Place::Table }).collect();
         for layer in 0..layers {
             let name = format!("{prefix}{layer}");
+            // The layer's norms come first, so that one that is not there ends this whatever a file claims.
             for (which, norm) in [(LN_1, "ln_1"), (LN_2, "ln_2")] {
-                self.norm(layer, which, &LayerNorm::load(weights, &format!("{name}.{norm}"), width, shape.eps)?)?;
+                self.norm(layer, which, &LayerNorm::load(weights, &format!("{name}.{norm}"), width, style.eps)?)?;
             }
             let linears = [
-                (QKV, "attn.in_proj_weight", "attn.in_proj_bias", 3 * width, width, 1.0, 1.0),
-                (OUT, "attn.out_proj.weight", "attn.out_proj.bias", width, width, 1.0, 1.0),
-                (FC, "mlp.c_fc.weight", "mlp.c_fc.bias", 4 * width, width, quick, quick),
-                (PROJ, "mlp.c_proj.weight", "mlp.c_proj.bias", width, 4 * width, 1.0 / quick, 1.0),
+                (QKV, "attn.in_proj_weight", "attn.in_proj_bias", [3 * width, width], 1.0, 1.0),
+                (OUT, "attn.out_proj.weight", "attn.out_proj.bias", [width, width], 1.0, 1.0),
+                (FC, "mlp.c_fc.weight", "mlp.c_fc.bias", [4 * width, width], quick, quick),
+                (PROJ, "mlp.c_proj.weight", "mlp.c_proj.bias", [width, 4 * width], 1.0 / quick, 1.0),
             ];
-            for (which, weight, bias, outputs, inputs, factor, bias_factor) in linears {
-                let bias = weights.take(&format!("{name}.{bias}"), &[outputs])?.f_mul_scalar(bias_factor)?;
-                weights.lend(&format!("{name}.{weight}"), &[outputs, inputs], |weight| {
-                    self.linear(layer, which, weight, factor, Some(&bias))
-                })?;
+            for (which, weight, bias, shape, factor, bias_factor) in linears {
+                let bias = weights.take(&format!("{name}.{bias}"), &shape[..1])?.f_mul_scalar(bias_factor)?;
+                let bias = Vec::<f32>::try_from(&bias)?;
+                let place = Place::Linear { layer, which, factor, bias };
+                parts.push(Part { name: format!("{name}.{weight}"), shape, place });
             }
         }
+        let this = &*self;
+        let packed = in_parallel(&parts, style.num_threads, |part| {
+            weights.lend(&part.name, &part.shape, |values| this.put(part, values))
+        });
+        for (part, packed) in parts.iter().zip(packed) {
+            weights.skip(&part.name);
+            packed.or_else(|error| self.put(part, &weights.zeros(&part.shape, error)?))?;
+        }
         Ok(())
+    }
+
+    fn put(&self, part: &Part, values: &Tensor) -> Result<()> {
+        match &part.place {
+            Place::Table => self.rows(TABLE, values),
+            Place::Linear { layer, which, factor, bias } => self.linear(*layer, *which, values, *factor, Some(bias)),
+        }
     }
 
     /// `[outputs, inputs]` of the layer that makes tokens of pixels, and what each combination of taps adds, `[.., width]`.
@@ -240,32 +278,27 @@ impl Tower {
         self.norm(0, LN_PRE, ln_pre)
     }
 
-    /// `[vocabulary, width]`
-    pub(super) fn set_table(&mut self, table: &Tensor) -> Result<()> {
-        self.rows(TABLE, table)
-    }
-
     /// The norm after all blocks, and `[width, embed]`.
     pub(super) fn set_last(&mut self, ln_post: &LayerNorm, projection: &Tensor) -> Result<()> {
         self.norm(0, LN_POST, ln_post)?;
         self.linear(0, PROJECTION, &projection.f_transpose(0, 1)?, 1.0, None)
     }
 
-    fn linear(&mut self, layer: usize, which: i32, weight: &Tensor, factor: f64, bias: Option<&Tensor>) -> Result<()> {
+    fn linear(&self, layer: usize, which: i32, weight: &Tensor, factor: f64, bias: Option<&[f32]>) -> Result<()> {
         let (outputs, inputs) = weight.size2()?;
-        let (weight, bias) = (plain(weight)?, bias.map(plain).transpose()?);
-        if bias.as_ref().is_some_and(|bias| bias.numel() as i64 != outputs) {
+        let (weight, kind) = floating(weight)?;
+        if bias.is_some_and(|bias| bias.len() as i64 != outputs) {
             return Err(Error::internal("a bias is not as long as its layer's outputs"));
         }
         let (tower, layer, factor) = (self.tower.as_ptr(), layer as i32, factor as f32);
-        let (w, bias) = (floats(&weight), bias.as_ref().map_or(null(), floats));
+        let (w, bias) = (weight.data_ptr().cast_const(), bias.map_or(null(), |bias| bias.as_ptr()));
         told(|text, size| {
-            // SAFETY: float32 values without gaps, as many as the sizes say; they are copied before it returns.
-            unsafe { c4c_tower_linear(tower, layer, which, w, factor, bias, outputs, inputs, text, size) }
+            // SAFETY: values of that kind without gaps, as many as the sizes say; they are copied before it returns.
+            unsafe { c4c_tower_linear(tower, layer, which, w, kind, factor, bias, outputs, inputs, text, size) }
         })
     }
 
-    fn norm(&mut self, layer: usize, which: i32, norm: &LayerNorm) -> Result<()> {
+    fn norm(&self, layer: usize, which: i32, norm: &LayerNorm) -> Result<()> {
         let (weight, bias) = (plain(&norm.weight)?, plain(&norm.bias)?);
         self.check(&[&weight, &bias], 1)?;
         told(|text, size| {
@@ -277,13 +310,23 @@ impl Tower {
         })
     }
 
-    fn rows(&mut self, which: i32, values: &Tensor) -> Result<()> {
-        let values = plain(values)?;
+    fn rows(&self, which: i32, values: &Tensor) -> Result<()> {
+        let (values, kind) = floating(values)?;
         let rows = values.numel() / self.shape.width as usize;
         self.check(&[&values], rows)?;
         told(|text, size| {
-            // SAFETY: float32 values without gaps, rows of the tower's width; they are copied before it returns.
-            unsafe { c4c_tower_rows(self.tower.as_ptr(), which, floats(&values), rows as i64, text, size) }
+            // SAFETY: values of that kind without gaps, rows of the tower's width; they are copied before it returns.
+            unsafe {
+                c4c_tower_rows(
+                    self.tower.as_ptr(),
+                    which,
+                    values.data_ptr().cast_const(),
+                    kind,
+                    rows as i64,
+                    text,
+                    size,
+                )
+            }
         })
     }
 
@@ -344,6 +387,7 @@ impl Tower {
         if rows == 0 {
             return Ok(out);
         }
+        let _alone = self.passing.lock();
         let pass = Arc::new(Pass(told(|text, size| begin(out.as_mut_ptr(), text, size))?));
         team.run(Arc::clone(&pass));
         pass.result().map(|()| out)
@@ -383,6 +427,17 @@ impl Drop for Pass {
     fn drop(&mut self) {
         // SAFETY: freed once; freeing touches neither the tower nor what the pass borrowed.
         unsafe { c4c_pass_free(self.0.as_ptr()) }
+    }
+}
+
+/// Values without gaps, of a kind that C++ reads, and the kind's number there.
+fn floating(tensor: &Tensor) -> Result<(Tensor, i64)> {
+    let tensor = tensor.f_to_device(Device::Cpu)?.f_contiguous()?;
+    match tensor.kind() {
+        Kind::Float => Ok((tensor, 0)),
+        Kind::BFloat16 => Ok((tensor, 1)),
+        Kind::Half => Ok((tensor, 3)),
+        _ => Ok((tensor.f_to_kind(Kind::Float)?, 0)),
     }
 }
 

@@ -234,11 +234,13 @@ class Pass {
     void linear(size_t &at, const Linear &layer, const Buffer &input, int64_t n, int64_t from, int64_t to, Finish finish) {
         // A block of weights serves some tiles while it is near.
         constexpr int64_t TILES = 3;
-        const int64_t tiles = (n + MOST_ROWS - 1) / MOST_ROWS, tile = rounded((n + tiles - 1) / tiles, STEP);
+        const int64_t tiles = (n + MOST_ROWS - 1) / MOST_ROWS, tile = rounded((n + tiles - 1) / tiles, ROW_STEP);
         const int64_t chunk = tile * TILES, chunks = (n + chunk - 1) / chunk;
         stage(at, chunks * ((to - from) / layer.block), [&](int64_t item) {
             const int64_t column = from + item / chunks * layer.block, start = item % chunks * chunk;
             float *sums = Scratch::room(Scratch::own().tile, MOST_ROWS * MOST_COLUMNS);
+            // With few rows the weights come from memory as fast as they are used.
+            if (n <= MOST_ROWS) layer.prefetch(column + 2 * layer.block);
             for (int64_t row = start; row < std::min(n, start + chunk); row += tile) {
                 const int64_t rows = std::min(tile, n - row);
                 const char *a = input.as<char>() + static_cast<size_t>(row * layer.padded) * size_of(layer.type);
@@ -441,7 +443,7 @@ bool multiplies(Type type) {
         if (type == BF16) kernels().round_to_bf16(&a[i], 1, reinterpret_cast<uint16_t *>(low.data()) + i);
         if (type == INT8) low[i] = static_cast<uint8_t>(128 + static_cast<int>(a[i]));
     }
-    const Linear layer(type, OUTPUTS, INPUTS, OUTPUTS, w.data(), 1.0f, nullptr);
+    const Linear layer(type, OUTPUTS, INPUTS, OUTPUTS, Source{w.data(), F32}, 1.0f, nullptr);
     layer.tile(low.data(), ROWS, 0, step.data(), sums.data());
     blas::brgemm_release();
     for (int64_t r = 0; r < ROWS; r++)
@@ -473,12 +475,13 @@ void c4c_tower_free(void *tower) { delete static_cast<Tower *>(tower); }
 
 // `w`, multiplied by `factor`, is [outputs, inputs] of the layer `which`: 0 to 3 for qkv, out, fc and proj of a block, 4 for the patches, whose bias is
 // the shift, and 5 for the projection.
-bool c4c_tower_linear(void *to, int32_t layer, int32_t which, const float *w, float factor, const float *bias,
+bool c4c_tower_linear(void *to, int32_t layer, int32_t which, const void *w, int64_t type, float factor, const float *bias,
                       int64_t outputs, int64_t inputs, char *message, size_t size) {
+    const Source source{w, type};
     Tower &tower = *static_cast<Tower *>(to);
     return guarded(message, size, [&] {
-        const Type type = which == 5 ? F32 : which == 4 ? static_cast<Type>(tower.shape.patch_type) : tower.type();
-        Linear made(type, outputs, inputs, which == 0 ? tower.shape.width : outputs, w, factor, bias);
+        const Type own = which == 5 ? F32 : which == 4 ? static_cast<Type>(tower.shape.patch_type) : tower.type();
+        Linear made(own, outputs, inputs, which == 0 ? tower.shape.width : outputs, source, factor, bias);
         switch (which) {
         case 4: tower.patches = std::move(made); break;
         case 5: tower.projection = std::move(made); break;
@@ -507,17 +510,24 @@ bool c4c_tower_norm(void *to, int32_t layer, int32_t which, const float *weight,
 
 // Rows of the tower's width: 0 for positions, 1 for the class token, 2 for the shifts of each combination of taps, 3 for
 // the table of tokens.
-bool c4c_tower_rows(void *to, int32_t which, const float *data, int64_t rows, char *message, size_t size) {
+bool c4c_tower_rows(void *to, int32_t which, const void *data, int64_t type, int64_t rows, char *message, size_t size) {
     Tower &tower = *static_cast<Tower *>(to);
+    const Source source{data, type};
     return guarded(message, size, [&] {
         const int64_t n = rows * tower.shape.width;
         if (which == 3) {
             tower.table.reserve(static_cast<size_t>(n) * (tower.type() == F32 ? 4 : 2));
-            if (tower.type() == F32) std::copy_n(data, n, tower.table.as<float>());
-            else kernels().round_to_bf16(data, n, tower.table.as<uint16_t>());
+            std::vector<float> row(static_cast<size_t>(tower.shape.width));
+            for (int64_t at = 0; at < n; at += tower.shape.width) {
+                source.read(at, tower.shape.width, 1.0f, row.data());
+                if (tower.type() == F32) std::copy(row.begin(), row.end(), tower.table.as<float>() + at);
+                else kernels().round_to_bf16(row.data(), tower.shape.width, tower.table.as<uint16_t>() + at);
+            }
             return;
         }
-        (which == 0 ? tower.positions : which == 1 ? tower.first : tower.shift).assign(data, data + n);
+        std::vector<float> &own = which == 0 ? tower.positions : which == 1 ? tower.first : tower.shift;
+        own.resize(static_cast<size_t>(n));
+        source.read(0, n, 1.0f, own.data());
     });
 }
 
