@@ -46,8 +46,6 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// Threads of one forward pass.
     pub num_threads: usize,
-    /// Computes in libtorch's tensors also where there is a faster way: to compare with.
-    pub plain: bool,
 }
 
 /// What is the same in all blocks of a tower.
@@ -78,19 +76,32 @@ impl LoadOptions {
                 Precision::F32 => Kind::Float,
                 Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
             },
-            native: Some(self.precision).filter(|&precision| !self.plain && native::can(precision)),
+            native: Some(self.precision).filter(|&precision| native::can(precision)),
             num_threads: self.num_threads,
         }
     }
 }
 
-/// What AUTO means on this CPU: BF16 where its products are an instruction, else F32.
-pub fn best_precision() -> Precision {
+/// In which precision this CPU computes a model for which one was asked for, or none: AUTO is BF16 where its products are an
+/// instruction, else F32. Where they are not, BF16 would be slower than F32 and less exact.
+///
+/// # Errors
+/// `Unsupported` for INT8 on a CPU without it.
+pub fn precision(asked: Option<Precision>) -> Result<Precision> {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512bf16") && native::can(Precision::Bf16) {
-        return Precision::Bf16;
-    }
-    Precision::F32
+    let fast = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let fast = false;
+    Ok(match asked {
+        Some(Precision::F32) => Precision::F32,
+        Some(Precision::Bf16) if native::can(Precision::Bf16) || !native::can(Precision::F32) => Precision::Bf16,
+        Some(Precision::Int8) if native::can(Precision::Int8) => Precision::Int8,
+        Some(Precision::Int8) => {
+            return Err(Error::unsupported("options.precision: this CPU has no INT8 products; set AUTO, F32 or BF16"))
+        }
+        None if fast && native::can(Precision::Bf16) => Precision::Bf16,
+        _ => Precision::F32,
+    })
 }
 
 /// A loaded model. Its tensors may be used by one thread at a time.
@@ -115,11 +126,6 @@ impl Clip {
     /// # Errors
     /// `WeightsMismatch` for a tensor that is missing, superfluous or of the wrong shape, or a head that is not there.
     pub fn load(mut weights: Checkpoint, options: LoadOptions) -> Result<Clip> {
-        if options.precision == Precision::Int8 && (options.plain || !native::can(Precision::Int8)) {
-            return Err(Error::unsupported(
-                "options.precision: this CPU has no fast INT8 products; set AUTO, F32 or BF16",
-            ));
-        }
         let head = options.head.unwrap_or_else(|| weights.head());
         if !weights.has_head(head) {
             return Err(Error::weights_mismatch(format_args!(

@@ -83,7 +83,8 @@ pub enum c4c_precision {
     C4C_PRECISION_AUTO = 0,
     /// IEEE single precision.
     C4C_PRECISION_F32 = 1,
-    /// bfloat16 weights and products; sums, normalisations and heads in single precision.
+    /// bfloat16 weights and products; sums, normalisations, attention and heads in single precision. F32 on CPUs that have
+    /// fast products of single precision only.
     C4C_PRECISION_BF16 = 2,
     /// Not served yet: it is for GPUs.
     C4C_PRECISION_F16 = 3,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array1, Array2};
 
-use crate::clip::{best_precision, Clip, Ids, LoadOptions, Square};
+use crate::clip::{precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
@@ -79,9 +79,8 @@ impl Model {
             model_name: options.model_name,
             head: options.head,
             activation: options.activation,
-            precision: options.precision.unwrap_or_else(best_precision),
+            precision: precision(options.precision)?,
             num_threads: limits.num_threads,
-            ..LoadOptions::default()
         };
         let describe = move |clip: &Clip| {
             let info = Info {

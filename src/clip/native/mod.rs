@@ -120,6 +120,9 @@ fn number(precision: Precision) -> i64 {
 /// Whether the towers can be computed here with products of this kind. What passes between the products is float32 in any case.
 pub(super) fn can(precision: Precision) -> bool {
     static CAN: Lazy<[bool; 3]> = Lazy::new(|| {
+        if !has_micro_kernels() {
+            return [false; 3];
+        }
         // SAFETY: takes any number, touches nothing of ours, and catches what libtorch throws.
         [0, 1, 2].map(|kind| unsafe { c4c_native_can(kind) })
     });
@@ -130,6 +133,18 @@ pub(super) fn can(precision: Precision) -> bool {
         Precision::Bf16 => f32 && bf16,
         Precision::Int8 => f32 && bf16 && int8,
     }
+}
+
+/// Whether oneDNN has micro-kernels for this CPU. Where not, libtorch would hand single-precision tiles to a BLAS one by one,
+/// which is slower than whole matrices.
+fn has_micro_kernels() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let told = std::env::var("ONEDNN_MAX_CPU_ISA").unwrap_or_default().to_ascii_uppercase();
+        std::arch::is_x86_feature_detected!("avx2") && !matches!(told.as_str(), "SSE41" | "AVX")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 /// A tower, packed. Its buffers are those of one pass at a time.
