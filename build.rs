@@ -76,27 +76,26 @@ fn native() -> Result<(), Box<dyn Error>> {
             // What keeps loops from becoming vectors, and nobody asks for.
             .flag("-fno-math-errno")
             .flag("-fno-trapping-math")
-            .flag("-ffp-contract=fast")
-            .warnings_into_errors(true);
+            .flag("-ffp-contract=fast");
         build
     };
-    let mut cpus = vec![("plain", None)];
+    // Not -I: libtorch's headers warn. It comes before what it uses, for linkers that look once.
+    let libtorch = ["-isystem", &include.to_string_lossy()];
+    build().flags(libtorch).file("src/clip/native/tower.cpp").try_compile("c4c_native")?;
+    let mut cpus = vec![("plain", "0", None)];
     if std::env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
-        cpus.extend([("v3", Some("-march=x86-64-v3")), ("v4", Some("-march=x86-64-v4"))]);
+        cpus.extend([("v3", "3", Some("-march=x86-64-v3")), ("v4", "4", Some("-march=x86-64-v4"))]);
     }
-    for (name, flag) in cpus {
+    for (name, level, flag) in cpus {
         let mut kernels = build();
-        // So that the larger of two numbers is one instruction; what is not a number stays so through sums and products.
-        kernels.flag("-ffinite-math-only").flag("-fno-signed-zeros");
+        // So that the larger of two numbers is one instruction.
+        kernels.flag("-fno-signed-zeros");
         if let Some(flag) = flag {
             kernels.flag(flag).flag_if_supported("-mprefer-vector-width=512");
         }
-        kernels.define("C4C_KERNELS", format!("c4c_kernels_{name}").as_str());
+        kernels.define("C4C_LEVEL", level).define("C4C_KERNELS", format!("c4c_kernels_{name}").as_str());
         kernels.file("src/clip/native/kernels.cpp").try_compile(&format!("c4c_kernels_{name}"))?;
     }
-    // Not -I: libtorch's headers warn.
-    let libtorch = ["-isystem", &include.to_string_lossy()];
-    build().flags(libtorch).file("src/clip/native/tower.cpp").try_compile("c4c_native")?;
     Ok(())
 }
 

@@ -121,6 +121,16 @@ impl RawTensor {
         Some(self)
     }
 
+    /// Whether the elements lie row by row without gaps.
+    fn is_dense(&self) -> bool {
+        let mut next = 1;
+        self.shape.iter().zip(&self.strides).rev().all(|(&d, &s)| {
+            let dense = s == next || d == 1;
+            next *= d;
+            dense
+        })
+    }
+
     fn numel(&self) -> usize {
         self.shape.iter().product()
     }
@@ -146,7 +156,7 @@ impl RawTensor {
             return Ok(flat.f_as_strided(shape, strides, 0)?);
         }
         // SAFETY: the shape and strides stay within `bytes` (checked by `RawTensor::new`), the pointer is aligned for
-        // the type, and those who get the view (`copy`, `lend`) are done with it while `map` is alive, and nothing writes through it.
+        // the type, and those who get the view (`copy`, `look_at`) are done with it while `map` is alive, and nothing writes through it.
         Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &strides, kind, Device::Cpu)? })
     }
 }
@@ -262,34 +272,33 @@ impl Checkpoint {
     pub fn take(&mut self, canonical: &str, shape: &[usize]) -> Result<Tensor> {
         let taken = self.copy(canonical, shape);
         self.skip(canonical);
-        taken.or_else(|error| self.zeros(shape, error))
-    }
-
-    /// What there is instead of a tensor that cannot be had, where problems are only noted.
-    ///
-    /// # Errors
-    /// `error`, elsewhere.
-    pub fn zeros(&mut self, shape: &[usize], error: Error) -> Result<Tensor> {
-        let Some(problems) = &mut self.problems else { return Err(error) };
-        problems.push(error.message().to_string());
-        Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
-    }
-
-    /// Shows a tensor to `look` as the file has it, where it lies in the mapped file if it can be read there, else a copy in
-    /// float32. It is not taken: [`Checkpoint::skip`] says that it need not be.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::take`], and what `look` returns.
-    pub fn lend<T>(&self, canonical: &str, shape: &[usize], look: impl FnOnce(&Tensor) -> Result<T>) -> Result<T> {
-        let source = self.layout.source(canonical);
-        if let (false, [name]) = (source.transposed, &source.names[..]) {
-            if let Some(raw) = self.tensors.get(name).filter(|raw| raw.shape == shape && raw.dtype.kind().is_some()) {
-                let seen = look(&raw.view(self.map(raw)?)?);
-                self.forget(raw);
-                return seen;
+        match (taken, &mut self.problems) {
+            (Err(error), Some(problems)) => {
+                problems.push(error.message().to_string());
+                Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
             }
+            (taken, _) => taken,
         }
-        look(&self.copy(canonical, shape)?)
+    }
+
+    /// Shows a tensor to `look` where it lies in the mapped file, in the file's type. None where it is not there in one piece,
+    /// row by row, in single precision or less: then it has to be taken. After this it is to be [skipped](Checkpoint::skip).
+    pub fn look_at<T>(
+        &self,
+        canonical: &str,
+        shape: &[usize],
+        look: impl FnOnce(&Tensor) -> Result<T>,
+    ) -> Option<Result<T>> {
+        let source = self.layout.source(canonical);
+        let [name] = &source.names[..] else { return None };
+        let raw = self.tensors.get(name)?;
+        let plain = matches!(raw.dtype, Dtype::F32 | Dtype::F16 | Dtype::Bf16);
+        if source.transposed || !plain || raw.shape != shape || !raw.is_dense() {
+            return None;
+        }
+        let seen = self.map(raw).and_then(|map| look(&raw.view(map)?));
+        self.forget(raw);
+        Some(seen)
     }
 
     fn map(&self, raw: &RawTensor) -> Result<&Mmap> {

@@ -1,6 +1,19 @@
 // Compiled once for each CPU that build.rs names, which calls the table of its functions C4C_KERNELS. Nothing of the standard
 // library that is not inlined: the linker might keep the copy of it that some CPUs cannot run.
 
+// Whatever CXXFLAGS say.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3")
+#if C4C_LEVEL == 4
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#elif C4C_LEVEL == 3
+#pragma GCC target("arch=x86-64-v3")
+#endif
+#endif
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)
+#error "the order of additions and multiplications matters here: no -ffast-math, please"
+#endif
+
 #include "kernels.hpp"
 
 #include <cstring>
@@ -28,10 +41,9 @@ INLINE uint16_t to_bf16(float x) {
     return static_cast<uint16_t>((number ? u + 0x7fff + ((u >> 16) & 1) : u | 0x400000) >> 16);
 }
 
-// e^x: 2^n · p(r), |r| ≤ ln 2 / 2, with the polynomial of the Cephes library (relative error below 2e-7).
+// e^x: 2^n · p(r), |r| ≤ ln 2 / 2, with the polynomial of the Cephes library (relative error below 2e-7). From 2⁻¹²⁶ to 2¹²⁷, for
+// magnitudes up to 4e6; what is not a number stays so.
 INLINE float exponential(float x) {
-    x = x > -87.0f ? x : -87.0f;
-    x = x < 88.0f ? x : 88.0f;
     const float shifted = x * 1.44269504f + 12582912.0f; // 1.5 · 2²³: the integer lies in the low bits
     const float n = shifted - 12582912.0f;
     const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -42,7 +54,11 @@ INLINE float exponential(float x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = (p * r) * r + r + 1.0f;
-    return from_bits(bits(p) + (bits(shifted) << 23));
+    // Bounds on whole numbers are one instruction each.
+    int32_t power = static_cast<int32_t>(bits(shifted)) - 0x4b400000;
+    power = power < -126 ? -126 : power;
+    power = power > 127 ? 127 : power;
+    return p * from_bits(static_cast<uint32_t>(power + 127) << 23);
 }
 
 // QuickGELU with its factors in the layers on either side: x·σ(x).
@@ -60,8 +76,6 @@ INLINE float gelu(float x) {
     const float tail = 0.5f * p * t * exponential(-z * z);
     return x * (x < 0.0f ? tail : 1.0f - tail);
 }
-
-INLINE float larger(float a, float b) { return a > b ? a : b; }
 
 INLINE float sum(const float *lanes) {
     float s = 0;
@@ -101,14 +115,22 @@ static void bf16_to_f32(const uint16_t *x, int64_t n, float *out) {
 }
 
 static float quantise(const float *x, int64_t n, uint8_t *out) {
-    float lanes[LANES] = {};
+    // Magnitudes are in the order of their bits, those that are not finite last.
+    uint32_t lanes[LANES] = {};
     const int64_t whole = n / LANES * LANES;
     for (int64_t i = 0; i < whole; i += LANES)
-        for (int64_t k = 0; k < LANES; k++) lanes[k] = larger(__builtin_fabsf(x[i + k]), lanes[k]);
-    for (int64_t i = whole; i < n; i++) lanes[i - whole] = larger(__builtin_fabsf(x[i]), lanes[i - whole]);
-    float most = 0;
-    for (float lane : lanes) most = larger(lane, most);
-    const float scale = most > 0 ? 127.0f / most : 0.0f;
+        for (int64_t k = 0; k < LANES; k++) {
+            const uint32_t magnitude = bits(x[i + k]) & 0x7fffffff;
+            lanes[k] = magnitude > lanes[k] ? magnitude : lanes[k];
+        }
+    for (int64_t i = whole; i < n; i++) {
+        const uint32_t magnitude = bits(x[i]) & 0x7fffffff;
+        lanes[i - whole] = magnitude > lanes[i - whole] ? magnitude : lanes[i - whole];
+    }
+    uint32_t largest = 0;
+    for (uint32_t lane : lanes) largest = lane > largest ? lane : largest;
+    if (largest >= 0x7f800000) return from_bits(0x7fc00000);
+    const float most = from_bits(largest), scale = most > 1e-30f ? 127.0f / most : 0.0f;
     // 2²³ + 128: the rounded value lies in the lowest byte.
     for (int64_t i = 0; i < n; i++) out[i] = static_cast<uint8_t>(bits(x[i] * scale + 8388736.0f));
     return most / 127.0f;

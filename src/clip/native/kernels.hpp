@@ -10,7 +10,8 @@ struct Kernels {
     void (*round_to_bf16)(const float *x, int64_t n, uint16_t *out);
     void (*half_to_f32)(const uint16_t *x, int64_t n, float *out);
     void (*bf16_to_f32)(const uint16_t *x, int64_t n, float *out);
-    // Symmetric about 128, the largest magnitude of the row at 127 steps. Returns the step.
+    // Symmetric about 128, the largest magnitude of the row at 127 steps. Returns the step, which is not a number where one
+    // of the row is not finite.
     float (*quantise)(const float *x, int64_t n, uint8_t *out);
     void (*bytes_to_f32)(const uint8_t *x, int64_t n, float *out);
     // Whole numbers below 256 are exact in bfloat16.
@@ -44,12 +45,12 @@ extern const Kernels c4c_kernels_plain;
 // For this CPU.
 inline const Kernels &kernels() {
 #ifdef __x86_64__
-    static const Kernels &best = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-                                  ? c4c_kernels_v4
-                              : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? c4c_kernels_v3
-                                                                                                 : c4c_kernels_plain;
-    return best;
+    static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                           __builtin_cpu_supports("avx512vl");
+    return v4 ? c4c_kernels_v4 : v3 ? c4c_kernels_v3 : c4c_kernels_plain;
 #else
     return c4c_kernels_plain;
 #endif

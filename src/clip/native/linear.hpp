@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,8 @@ constexpr int64_t MOST_ROWS = 64;
 constexpr int64_t MOST_COLUMNS = 64;
 // Of the inputs, in bytes of a row, so that their part of a block of weights stays in the second-level cache.
 constexpr int64_t MOST_INPUTS = 2048;
+// 255 · 127 · this fits into 31 bits.
+constexpr int64_t MOST_INT8_INPUTS = 65536;
 
 // Memory for values that are streamed through. Much of it comes from the system, on large pages where it has them, and goes
 // straight back there: the heap of a thread that ends would keep it.
@@ -143,6 +146,7 @@ struct Linear {
     Linear(Type type_, int64_t outputs_, int64_t inputs_, int64_t divisor, Source w, float factor, const float *b)
         : type(type_), outputs(outputs_), inputs(inputs_), padded(rounded(inputs_, 4)), block(MOST_COLUMNS),
           bias(outputs_, 0.0f) {
+        if (type == INT8 && inputs > MOST_INT8_INPUTS) throw std::length_error("too many inputs for sums of 32 bits");
         while (divisor % block || outputs % block) block--;
         if (b) std::copy(b, b + outputs, bias.begin());
         packed.reserve(static_cast<size_t>(outputs * padded) * size_of(type));
@@ -171,12 +175,17 @@ struct Linear {
         }
         case INT8: {
             float most = 0;
-            for (int64_t i = 0; i < inputs; i++) most = std::max(most, std::fabs(w[i]));
-            scale[o] = most / 127.0f;
-            const float steps = most > 0 ? 127.0f / most : 0.0f;
+            bool finite = true;
+            for (int64_t i = 0; i < inputs; i++) {
+                most = std::max(most, std::fabs(w[i]));
+                finite = finite && std::isfinite(w[i]);
+            }
+            // What is not a number is to be seen in what comes out.
+            scale[o] = finite ? most / 127.0f : NAN;
+            const float steps = finite && most > 1e-30f ? 127.0f / most : 0.0f;
             int8_t *to = packed.as<int8_t>() + base + column * 4;
             int32_t all = 0;
-            for (int64_t i = 0; i < inputs; i++) {
+            for (int64_t i = 0; i < inputs && steps > 0; i++) {
                 const int32_t q = static_cast<int32_t>(std::nearbyint(w[i] * steps));
                 to[i / 4 * 4 * block + i % 4] = static_cast<int8_t>(q);
                 all += q;

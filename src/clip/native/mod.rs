@@ -140,7 +140,8 @@ pub(super) fn can(precision: Precision) -> bool {
 fn has_micro_kernels() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        let told = std::env::var("ONEDNN_MAX_CPU_ISA").unwrap_or_default().to_ascii_uppercase();
+        let told = ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"].into_iter().find_map(|name| std::env::var(name).ok());
+        let told = told.unwrap_or_default().to_ascii_uppercase();
         std::arch::is_x86_feature_detected!("avx2") && !matches!(told.as_str(), "SSE41" | "AVX")
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -260,11 +261,17 @@ impl Tower {
         }
         let this = &*self;
         let packed = in_parallel(&parts, style.num_threads, |part| {
-            weights.lend(&part.name, &part.shape, |values| this.put(part, values))
+            weights.look_at(&part.name, &part.shape, |values| this.put(part, values))
         });
         for (part, packed) in parts.iter().zip(packed) {
-            weights.skip(&part.name);
-            packed.or_else(|error| self.put(part, &weights.zeros(&part.shape, error)?))?;
+            match packed {
+                Some(packed) => {
+                    weights.skip(&part.name);
+                    packed?;
+                }
+                // libtorch brings threads of its own for it.
+                None => self.put(part, &weights.take(&part.name, &part.shape)?)?,
+            }
         }
         Ok(())
     }

@@ -5,7 +5,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
 
 #include <sched.h>
@@ -65,6 +64,15 @@ struct Tower {
     }
 };
 
+constexpr const char *NO_MEMORY = "not enough memory";
+
+// A message, or as much of it as there is room for.
+void copy(const char *from, char *to, size_t size) noexcept {
+    const size_t n = std::min(std::strlen(from), size - 1);
+    std::memcpy(to, from, n);
+    to[n] = 0;
+}
+
 // Where a sequence lies among the rows.
 struct Span {
     int64_t start, length;
@@ -93,7 +101,7 @@ struct Scratch {
 class Pass {
   public:
     std::atomic<bool> failed{false};
-    std::string error;
+    char error[512] = {};
 
     // Images: for each the squares before, of and after it, null where there is none.
     Pass(Tower &tower, std::vector<const uint8_t *> squares, float *out) : Pass(tower, images(tower, squares), out) {
@@ -108,7 +116,7 @@ class Pass {
     }
 
     // All stages, of which each thread that calls it does a part.
-    void work() {
+    void work() noexcept {
         try {
             size_t at = 0;
             tower_.shape.causal ? read(at) : see(at);
@@ -118,12 +126,14 @@ class Pass {
                 mlp(at, block, last ? pooled_ : all_);
             }
             project(at);
+            blas::brgemm_release();
+        } catch (const std::bad_alloc &) {
+            fail(NO_MEMORY);
         } catch (const std::exception &e) {
             fail(e.what());
         } catch (...) {
             fail("an unknown exception");
         }
-        blas::brgemm_release();
     }
 
   private:
@@ -157,7 +167,7 @@ class Pass {
         tower.x.reserve(values * 4);
         tower.wide.reserve(values * 4 * (type == INT8 ? 4 : 3));
         tower.seen.reserve(values * 4);
-        tower.low.reserve(values * 4);
+        tower.low.reserve(static_cast<size_t>((n + MOST_ROWS) * rounded(width_, 4)) * 4);
         tower.hidden.reserve(values * 4 * size_of(type));
         tower.steps.reserve(static_cast<size_t>(n + MOST_ROWS) * 4);
     }
@@ -169,9 +179,9 @@ class Pass {
         return spans;
     }
 
-    void fail(const char *why) {
+    void fail(const char *why) noexcept {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (!failed) error = why;
+        if (!failed) copy(why, error, sizeof error);
         failed = true;
     }
 
@@ -412,20 +422,16 @@ class Pass {
 
 // Runs `body`; what it throws becomes a message of `size` bytes and false.
 template <class Body> bool guarded(char *message, size_t size, Body body) noexcept {
-    const char *why = "an unknown exception";
     try {
         body();
         return true;
     } catch (const std::bad_alloc &) {
-        why = "not enough memory";
+        copy(NO_MEMORY, message, size);
     } catch (const std::exception &e) {
-        std::strncpy(message, e.what(), size - 1);
-        message[size - 1] = 0;
-        return false;
+        copy(e.what(), message, size);
     } catch (...) {
+        copy("an unknown exception", message, size);
     }
-    std::strncpy(message, why, size - 1);
-    message[size - 1] = 0;
     return false;
 }
 
@@ -557,7 +563,7 @@ void c4c_pass_work(void *pass) { static_cast<Pass *>(pass)->work(); }
 // Null, or what went wrong; only when nobody works on it any more.
 const char *c4c_pass_error(const void *pass) {
     const Pass &p = *static_cast<const Pass *>(pass);
-    return p.failed ? p.error.c_str() : nullptr;
+    return p.failed ? p.error : nullptr;
 }
 
 void c4c_pass_free(void *pass) { delete static_cast<Pass *>(pass); }
