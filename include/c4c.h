@@ -197,7 +197,8 @@ enum c4c_precision
    */
   C4C_PRECISION_F32 = 1,
   /**
-   * bfloat16 weights and products; sums, normalisations and heads in single precision.
+   * bfloat16 weights and products; sums, normalisations, attention and heads in single precision. F32 on CPUs that have
+   * fast products of single precision only.
    */
   C4C_PRECISION_BF16 = 2,
   /**
