@@ -3,8 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import clips
@@ -28,23 +26,31 @@ def build(args):
     return program
 
 
+# A process begins with the high-water mark of the one that it was forked from, so a small one stands in between.
+LAUNCH = """
+import json, os, subprocess, sys, time
+begin = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+ms = (time.perf_counter() - begin) * 1000
+print(json.dumps({"ms": ms, "status": os.waitstatus_to_exitcode(status), "peak_mib": usage.ru_maxrss / 1024,
+                  "busy": usage.ru_utime + usage.ru_stime}), file=sys.stderr)
+"""
+
+
 def start(command, threads):
     """{"ms", "peak_mib", "vector"} or {"error"} of one process; the clock runs from the fork to the exit."""
-    with tempfile.TemporaryFile("w+", errors="replace") as out, tempfile.TemporaryFile("w+", errors="replace") as err:
-        begin, busy = time.perf_counter(), machine.busy()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                   env=os.environ | {"OMP_NUM_THREADS": str(threads)})
-        _, status, usage = os.wait4(process.pid, 0)
-        ms = (time.perf_counter() - begin) * 1000
-        process.returncode = os.waitstatus_to_exitcode(status)
-        others = max(0.0, (machine.busy() - busy - usage.ru_utime - usage.ru_stime) * 1000 / ms)
-        out.seek(0), err.seek(0)
-        if process.returncode:
-            said = err.read().strip().splitlines()
-            return {"error": f"status {process.returncode}; {said[-1][:300] if said else 'nothing on stderr'}"}
-        cores = (usage.ru_utime + usage.ru_stime) * 1000 / ms
-        return {"ms": ms, "peak_mib": usage.ru_maxrss / 1024, "others": others, "cores": cores,
-                "vector": json.loads(out.read().strip().splitlines()[-1])}
+    busy = machine.busy()
+    done = subprocess.run([sys.executable, "-S", "-c", LAUNCH, *command], capture_output=True, text=True, errors="replace",
+                          env=os.environ | {"OMP_NUM_THREADS": str(threads)})
+    *said, measured = done.stderr.strip().splitlines()
+    measured = json.loads(measured)
+    if measured["status"]:
+        return {"error": f"status {measured['status']}; {said[-1][:300] if said else 'nothing on stderr'}"}
+    seconds = measured["ms"] / 1000
+    return {"ms": measured["ms"], "peak_mib": measured["peak_mib"], "cores": measured["busy"] / seconds,
+            "others": max(0.0, (machine.busy() - busy - measured["busy"]) / seconds),
+            "vector": json.loads(done.stdout.strip().splitlines()[-1])}
 
 
 def commands(args, video, threads):
