@@ -75,7 +75,7 @@ pub enum Precision {
     /// Weights and the activations of matrix products in bfloat16.
     Bf16,
     /// Weights and the activations of the blocks' matrix products in eight bits, with a step for each output and for each
-    /// token; bfloat16 where pixels become tokens.
+    /// token; bfloat16 in the last product of each block and where pixels become tokens.
     Int8,
 }
 

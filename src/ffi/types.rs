@@ -88,8 +88,8 @@ pub enum c4c_precision {
     C4C_PRECISION_BF16 = 2,
     /// Not served yet: it is for GPUs.
     C4C_PRECISION_F16 = 3,
-    /// Eight-bit weights and products in the transformer blocks, with a step for each output and each token; the rest as
-    /// with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others.
+    /// Eight-bit weights and products in three of four layers of the transformer blocks, with a step for each output and
+    /// each token; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others.
     C4C_PRECISION_INT8 = 4,
 }
 

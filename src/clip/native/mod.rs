@@ -22,7 +22,7 @@ use crate::weights::Checkpoint;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shape {
     pub kind: i64,
-    pub patch_kind: i64,
+    pub outer_kind: i64,
     pub width: i64,
     pub heads: i64,
     pub embed: i64,
@@ -219,7 +219,7 @@ impl Tower {
     /// An empty one, for products of a kind that [`can`] be had.
     pub(super) fn new(precision: Precision, shape: Shape) -> Result<Self> {
         let kind = number(precision);
-        let shape = Shape { kind, patch_kind: kind.min(number(Precision::Bf16)), ..shape };
+        let shape = Shape { kind, outer_kind: kind.min(number(Precision::Bf16)), ..shape };
         // SAFETY: the shape is read before it returns, the message has the room that it says.
         let tower = told(|text, size| unsafe { c4c_tower_new(&shape, text, size) })?;
         Ok(Tower { tower, shape, passing: Mutex::new(()) })

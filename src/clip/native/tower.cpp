@@ -14,8 +14,9 @@
 extern "C" {
 
 struct c4c_tower_shape {
-    // Types of the products within the blocks, and of that which makes tokens of pixels.
-    int64_t type, patch_type;
+    // Types of the products within the blocks; and of the last one of each and that which makes tokens of pixels, which
+    // eight bits would hurt most.
+    int64_t type, outer_type;
     int64_t width, heads, embed;
     float eps;
     // QuickGELU, with its factor folded into the layers on either side; else GELU.
@@ -165,10 +166,10 @@ class Pass {
         const Type type = tower.type();
         const size_t values = static_cast<size_t>((n + MOST_ROWS) * width_);
         tower.x.reserve(values * 4);
-        tower.wide.reserve(values * 4 * (type == INT8 ? 4 : 3));
+        tower.wide.reserve(values * 4 * 3);
         tower.seen.reserve(values * 4);
         tower.low.reserve(static_cast<size_t>((n + MOST_ROWS) * rounded(width_, 4)) * 4);
-        tower.hidden.reserve(values * 4 * size_of(type));
+        tower.hidden.reserve(values * 4 * size_of(type == F32 ? F32 : BF16));
         tower.steps.reserve(static_cast<size_t>(n + MOST_ROWS) * 4);
     }
 
@@ -394,7 +395,7 @@ class Pass {
     // x += MLP(LN2(x)), of some rows.
     void mlp(size_t &at, const Block &block, Rows rows) {
         const int64_t stride = block.proj.padded, inner = block.fc.outputs, columns = block.fc.block;
-        const Type type = block.fc.type;
+        const Type type = block.proj.type;
         const bool quick = tower_.shape.quick != 0;
         each_row(at, rows.n, [&](int64_t i) { put(block.fc, normed(block.ln_2, x(rows[i])), i, tower_.low); });
         const auto activated = [&](const float *sums, int64_t row, int64_t n, int64_t column) {
@@ -404,11 +405,9 @@ class Pass {
                 (quick ? kernels().quick_bf16 : kernels().gelu_bf16)(sums, n, columns, bias, tower_.hidden.as<uint16_t>() + to, stride);
             else
                 (quick ? kernels().quick_f32 : kernels().gelu_f32)(sums, n, columns, bias,
-                                               (type == F32 ? tower_.hidden : tower_.wide).as<float>() + to, stride);
+                                                                   tower_.hidden.as<float>() + to, stride);
         };
         linear(at, block.fc, tower_.low, rows.n, 0, inner, activated);
-        if (type == INT8)
-            each_row(at, rows.n, [&](int64_t i) { put(block.proj, tower_.wide.as<float>() + i * stride, i, tower_.hidden); });
         linear(at, block.proj, tower_.hidden, rows.n, 0, width_, added(block.proj, rows));
     }
 
@@ -486,7 +485,9 @@ bool c4c_tower_linear(void *to, int32_t layer, int32_t which, const void *w, int
     const Source source{w, type};
     Tower &tower = *static_cast<Tower *>(to);
     return guarded(message, size, [&] {
-        const Type own = which == 5 ? F32 : which == 4 ? static_cast<Type>(tower.shape.patch_type) : tower.type();
+        const Type own = which == 5               ? F32
+                         : which == 3 || which == 4 ? static_cast<Type>(tower.shape.outer_type)
+                                                    : tower.type();
         Linear made(own, outputs, inputs, which == 0 ? tower.shape.width : outputs, source, factor, bias);
         switch (which) {
         case 4: tower.patches = std::move(made); break;
