@@ -43,7 +43,7 @@ static void embed(const c4c_model *model, clip *c, int i) {
     others(model, c);
 }
 
-/* Runs `n` rounds and prints what they held after the tenth and at the end; false if it grew by more than 16 MiB, far
+/* Runs `n` rounds and prints what they held half-way and at the end; false if it grew by more than 16 MiB, far
  * less than one leaked picture, decoder or model in each round would make. */
 #define STAYS_FLAT(what, n, round)                                              \
     do {                                                                        \
