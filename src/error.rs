@@ -117,18 +117,23 @@ impl Error {
     }
 }
 
-impl From<tch::TchError> for Error {
-    /// libtorch appends a C++ backtrace to its messages; only the first line is for people.
-    fn from(error: tch::TchError) -> Self {
-        let text = match error {
-            tch::TchError::Torch(text) => text,
-            other => other.to_string(),
-        };
+impl Error {
+    /// Of what libtorch threw. It appends a C++ backtrace to its messages; only the first line is for people.
+    pub(crate) fn libtorch(text: &str) -> Self {
         let line = text.lines().next().unwrap_or_default();
         let lower = line.to_ascii_lowercase();
         let memory = ["out of memory", "not enough memory", "can't allocate memory", "bad_alloc"];
         let status = if memory.iter().any(|m| lower.contains(m)) { Status::OutOfMemory } else { Status::Backend };
         Error::new(status, format_args!("libtorch: {line}"))
+    }
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        match error {
+            tch::TchError::Torch(text) => Error::libtorch(&text),
+            other => Error::libtorch(&other.to_string()),
+        }
     }
 }
 

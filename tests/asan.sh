@@ -38,7 +38,6 @@ SHAPES=$(sed -n 's/.*Executable tests\/shapes.rs (\(.*\))$/\1/p' "$OUT/build.log
 # Nothing would be found without it, and nothing would say so: the runtime is there, and our C calls it.
 nm "$TEST" | grep -q ' T __asan_init$' || { echo "the test has no sanitizer" >&2; exit 1; }
 objdump -d "$TEST" --disassemble=c4c_av_orientation | grep -q __asan_ || { echo "the C is not instrumented" >&2; exit 1; }
-
 objdump -d "$SHAPES" --disassemble=c4c_pass_images | grep -q __asan_ || { echo "the C++ is not instrumented" >&2; exit 1; }
 
 rm -f "$OUT"/report.*

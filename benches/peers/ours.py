@@ -1,10 +1,11 @@
-"""libc4c through ctypes: as much of include/c4c.h as the comparison needs. Needs numpy only.
+"""libc4c through ctypes: as much of include/c4c.h as the comparisons here and in tests/oracle need. Needs numpy only.
 
     with ours.Model("target/release/libc4c.so", "pytorch_model.bin", precision="bf16", threads=2) as model:
         model.images(frames)       # [n, h, w, 3] bytes -> [n, 512] floats
         model.frames(frames)       # the same as one video -> [512]
         model.texts(["a dog"])     # [n, 512]
         model.video("dog.mp4")     # [512]
+        model.score(texts, frames) # the head's own -> [n]
         model.stats()              # c4c_stats as a dictionary
 """
 import ctypes as c
@@ -113,38 +114,45 @@ class Model:
         self._call("c4c_embed_text", self.handle, array, c.c_size_t(len(texts)), None, pointer, room)
         return out
 
-    def _pictures(self, call, frames, rows):
-        kept = [np.ascontiguousarray(frame, np.uint8) for frame in frames]
-        slots = (Frame * len(kept))()
-        for slot, frame in zip(slots, kept):
+    def _slots(self, frames):
+        slots = (Frame * len(frames))()
+        slots.kept = [np.ascontiguousarray(frame, np.uint8) for frame in frames]
+        for slot, frame in zip(slots, slots.kept):
             slot.struct_size, slot.format = c.sizeof(Frame), RGB24
             slot.height, slot.width = frame.shape[:2]
             slot.planes[0], slot.strides[0] = frame.ctypes.data, frame.strides[0]
-        return self._embed(call, slots, kept, rows)
+        return slots
 
     def images_i420(self, frames):
         """`frames`: [h * 3 / 2, w] bytes each, Y above U above V, as PyAV's to_ndarray() makes of yuv420p; h a multiple of 4."""
-        kept = [np.ascontiguousarray(frame, np.uint8) for frame in frames]
-        slots = (Frame * len(kept))()
-        for slot, frame in zip(slots, kept):
+        slots = (Frame * len(frames))()
+        slots.kept = [np.ascontiguousarray(frame, np.uint8) for frame in frames]
+        for slot, frame in zip(slots, slots.kept):
             rows, width = frame.shape
             height = rows * 2 // 3
             slot.struct_size, slot.format, slot.width, slot.height = c.sizeof(Frame), I420, width, height
             u = frame.ctypes.data + width * height
             slot.planes[0], slot.planes[1], slot.planes[2] = frame.ctypes.data, u, u + width * height // 4
             slot.strides[0], slot.strides[1], slot.strides[2] = width, width // 2, width // 2
-        return self._embed("c4c_embed_images", slots, kept, len(kept))
+        return self._embed("c4c_embed_images", slots, len(slots))
 
-    def _embed(self, call, slots, kept, rows):
+    def _embed(self, call, slots, rows):
         out, pointer, room = self._output(rows)
-        self._call(call, self.handle, slots, c.c_size_t(len(kept)), None, pointer, room)
+        self._call(call, self.handle, slots, c.c_size_t(len(slots)), None, pointer, room)
         return out
 
     def images(self, frames):
-        return self._pictures("c4c_embed_images", frames, len(frames))
+        return self._embed("c4c_embed_images", self._slots(frames), len(frames))
 
     def frames(self, frames):
-        return self._pictures("c4c_embed_frames", frames, 1)[0]
+        return self._embed("c4c_embed_frames", self._slots(frames), 1)[0]
+
+    def score(self, texts, frames):
+        array = (c.c_char_p * len(texts))(*[text.encode() for text in texts])
+        slots, out = self._slots(frames), np.empty(len(texts), np.float32)
+        self._call("c4c_score", self.handle, array, c.c_size_t(len(texts)), slots, c.c_size_t(len(slots)), None,
+                   out.ctypes.data_as(c.c_void_p), c.c_size_t(out.size))
+        return out
 
     def video(self, path, decode_threads=None, color="tagged", seek="exact", num_frames=0):
         """`decode_threads` as many as the forward pass has, unless told otherwise."""

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use parking_lot::Mutex;
-
 use crossbeam_channel::{bounded, Sender};
+use parking_lot::Mutex;
 
 /// Work that any number of threads do together, each calling it once; what is left over when one returns is nothing.
 pub(super) trait Shared: Send + Sync + 'static {

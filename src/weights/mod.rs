@@ -156,7 +156,8 @@ impl RawTensor {
             return Ok(flat.f_as_strided(shape, strides, 0)?);
         }
         // SAFETY: the shape and strides stay within `bytes` (checked by `RawTensor::new`), the pointer is aligned for
-        // the type, and those who get the view (`copy`, `look_at`) are done with it while `map` is alive, and nothing writes through it.
+        // the type, those who get the view (`copy`, `look_at`) are done with it while `map` is alive, and nothing writes
+        // through it.
         Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), &shape, &strides, kind, Device::Cpu)? })
     }
 }

@@ -16,11 +16,14 @@ import torch
 
 import generator
 import layouts
-import native
 from parity import TEXTS, distance, load_module
 
 HERE = Path(__file__).resolve().parent
-F32, BF16, INT8 = 1, 2, 4
+PEERS = HERE.parent.parent / "benches/peers"
+sys.path.insert(0, str(PEERS))
+from ours import Model  # noqa: E402
+
+F32, BF16, INT8 = "f32", "bf16", "int8"
 SPECIAL = TEXTS + ["a red bus", "snow on a mountain"]
 
 
@@ -81,7 +84,7 @@ class Comparison:
 
     def row(self, precision):
         """Worst |difference| of unit vectors, 1 - cosine, the same of centred vectors, |difference| of scores."""
-        model = native.Model(self.library, self.path, precision=precision)
+        model = Model(self.library, self.path, precision=precision)
         deltas, distances, centred_distances, scores = [], [], [], "–"
 
         def compare(ours, expected):
@@ -137,7 +140,7 @@ def retrieval(library):
     rng = np.random.default_rng(5)
     with tempfile.TemporaryDirectory() as folder:
         path, _ = layouts.write(Path(folder), "clip4clip", "b32")
-        models = [native.Model(library, path, precision=p) for p in (F32, BF16, INT8)]
+        models = [Model(library, path, precision=p) for p in (F32, BF16, INT8)]
         clips = [[], [], []]
         for _ in range(200):
             base = rng.integers(0, 256, (8, 8, 3), np.uint8)
@@ -161,10 +164,10 @@ import ctypes, re, sys, time
 path, how = sys.argv[1:3]
 if how.startswith("c4c"):
     sys.path.insert(0, sys.argv[3])
-    import native
+    from ours import Model
     ctypes.CDLL(sys.argv[4])
     start = time.perf_counter()
-    model = native.Model(sys.argv[4], path, precision=2 if how == "c4c-bf16" else 1)
+    model = Model(sys.argv[4], path, precision="bf16" if how == "c4c-bf16" else "f32")
 else:
     import torch
     from safetensors.torch import load_file
@@ -196,7 +199,7 @@ def loading(library):
             best = {}
             for _ in range(3):
                 for kind in ("c4c", "c4c-bf16", how):
-                    output = subprocess.run([sys.executable, "-c", LOAD, str(path), kind, str(HERE), str(library)],
+                    output = subprocess.run([sys.executable, "-c", LOAD, str(path), kind, str(PEERS), str(library)],
                                             capture_output=True, check=True, text=True).stdout
                     seconds, peak = map(float, output.split())
                     best[kind] = min(best.get(kind, (9e9, 0)), (seconds, peak))

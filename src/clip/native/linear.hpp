@@ -142,7 +142,8 @@ struct Linear {
     std::vector<int32_t> offset;
 
     Linear() = default;
-    // `w` is [outputs, inputs], and is multiplied by `factor`. Blocks of columns divide `divisor`, so that outputs may be had from any multiple of it on.
+    // `w` is [outputs, inputs], and is multiplied by `factor`. Blocks of columns divide `divisor`, so that outputs may be had
+    // from any multiple of it on.
     Linear(Type type_, int64_t outputs_, int64_t inputs_, int64_t divisor, Source w, float factor, const float *b)
         : type(type_), outputs(outputs_), inputs(inputs_), padded(rounded(inputs_, 4)), block(MOST_COLUMNS),
           bias(outputs_, 0.0f) {

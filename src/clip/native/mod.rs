@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 use super::block::{LayerNorm, QUICK};
 use super::team::{in_parallel, Shared, Team};
 use super::{Ids, Image, Square, Style};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::options::Precision;
 use crate::weights::Checkpoint;
 
@@ -126,7 +126,7 @@ pub(super) fn can(precision: Precision) -> bool {
         // SAFETY: takes any number, touches nothing of ours, and catches what libtorch throws.
         [0, 1, 2].map(|kind| unsafe { c4c_native_can(kind) })
     });
-    // Attention and the last layer are float32 whatever the rest is, and INT8 leaves the patches to bfloat16.
+    // Attention and the last layer are float32 whatever the rest is, and INT8 leaves some layers to bfloat16.
     let [f32, bf16, int8] = *CAN;
     match precision {
         Precision::F32 => f32,
@@ -185,7 +185,7 @@ fn told<T: Told>(call: impl FnOnce(*mut c_char, usize) -> T) -> Result<T::Good> 
     let told = call(message.as_mut_ptr().cast(), message.len());
     told.good().ok_or_else(|| {
         let text = CStr::from_bytes_until_nul(&message).unwrap_or_default();
-        error(&text.to_string_lossy())
+        Error::libtorch(&text.to_string_lossy())
     })
 }
 
@@ -207,12 +207,6 @@ impl Told for *mut c_void {
     fn good(self) -> Option<NonNull<c_void>> {
         NonNull::new(self)
     }
-}
-
-/// Of what was thrown; the first line says it, the rest is a backtrace.
-fn error(text: &str) -> Error {
-    let status = if text.contains("not enough memory") { Status::OutOfMemory } else { Status::Backend };
-    Error::new(status, text.lines().next().unwrap_or_default())
 }
 
 impl Tower {
@@ -339,15 +333,8 @@ impl Tower {
         told(|text, size| {
             // SAFETY: values of that kind without gaps, rows of the tower's width; they are copied before it returns.
             unsafe {
-                c4c_tower_rows(
-                    self.tower.as_ptr(),
-                    which,
-                    values.data_ptr().cast_const(),
-                    kind,
-                    rows as i64,
-                    text,
-                    size,
-                )
+                let (tower, data) = (self.tower.as_ptr(), values.data_ptr().cast_const());
+                c4c_tower_rows(tower, which, data, kind, rows as i64, text, size)
             }
         })
     }
@@ -439,7 +426,7 @@ impl Pass {
             let text = c4c_pass_error(self.0.as_ptr());
             match text.is_null() {
                 true => Ok(()),
-                false => Err(error(&CStr::from_ptr(text).to_string_lossy())),
+                false => Err(Error::libtorch(&CStr::from_ptr(text).to_string_lossy())),
             }
         }
     }

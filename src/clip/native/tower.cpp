@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <exception>
-#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -204,7 +203,7 @@ class Pass {
         }
     }
 
-    // `of(i)` for each of `n` rows, some at once.
+    // `work(i)` for each of `n` rows, some at once.
     template <class Work> void each_row(size_t &at, int64_t n, Work work) {
         constexpr int64_t AT_ONCE = 16;
         stage(at, (n + AT_ONCE - 1) / AT_ONCE, [&](int64_t item) {
@@ -338,8 +337,9 @@ class Pass {
             for (int64_t i = 0; i < span.length; i++) {
                 const int64_t from = int64_t{ids_[static_cast<size_t>(span.start + i)]} * width_;
                 const float *position = &tower_.positions[static_cast<size_t>(i * width_)];
-                if (tower_.type() == F32) kernels().store(tower_.table.as<float>() + from, 1, width_, position, x(span.start + i), width_);
-                else kernels().add_bf16(tower_.table.as<uint16_t>() + from, position, width_, x(span.start + i));
+                float *token = x(span.start + i);
+                if (tower_.type() == F32) kernels().store(tower_.table.as<float>() + from, 1, width_, position, token, width_);
+                else kernels().add_bf16(tower_.table.as<uint16_t>() + from, position, width_, token);
             }
         });
     }
@@ -370,7 +370,7 @@ class Pass {
         linear(at, block.out, tower_.low, rows.n, 0, width_, added(block.out, rows));
     }
 
-    // kernels().softmax(q kᵀ / √d) v of one head, for `count` queries from the one at `first` of the sequence on.
+    // softmax(q kᵀ / √d) v of one head, for `count` queries from the one at `first` of the sequence on.
     void attend(const float *queries, int64_t stride_q, int64_t first, int64_t count, const float *keys, int64_t n,
                 float *to) const {
         constexpr int64_t AT_ONCE = 64;
@@ -402,7 +402,8 @@ class Pass {
             const float *bias = &block.fc.bias[static_cast<size_t>(column)];
             const int64_t to = row * stride + column;
             if (type == BF16)
-                (quick ? kernels().quick_bf16 : kernels().gelu_bf16)(sums, n, columns, bias, tower_.hidden.as<uint16_t>() + to, stride);
+                (quick ? kernels().quick_bf16 : kernels().gelu_bf16)(sums, n, columns, bias,
+                                                                     tower_.hidden.as<uint16_t>() + to, stride);
             else
                 (quick ? kernels().quick_f32 : kernels().gelu_f32)(sums, n, columns, bias,
                                                                    tower_.hidden.as<float>() + to, stride);
@@ -478,8 +479,8 @@ void *c4c_tower_new(const c4c_tower_shape *shape, char *message, size_t size) {
 
 void c4c_tower_free(void *tower) { delete static_cast<Tower *>(tower); }
 
-// `w`, multiplied by `factor`, is [outputs, inputs] of the layer `which`: 0 to 3 for qkv, out, fc and proj of a block, 4 for the patches, whose bias is
-// the shift, and 5 for the projection.
+// `w`, multiplied by `factor`, is [outputs, inputs] of the layer `which`: 0 to 3 for qkv, out, fc and proj of a block, 4 for
+// the patches and 5 for the projection, which have no bias.
 bool c4c_tower_linear(void *to, int32_t layer, int32_t which, const void *w, int64_t type, float factor, const float *bias,
                       int64_t outputs, int64_t inputs, char *message, size_t size) {
     const Source source{w, type};
