@@ -4,6 +4,8 @@
  */
 #include "check.h"
 
+#include <malloc.h>
+
 /* The beginning of the video by every other call, and calls that end early. */
 static void others(const c4c_model *model, clip *c) {
     c4c_video_options options = {0};
@@ -43,23 +45,26 @@ static void embed(const c4c_model *model, clip *c, int i) {
     others(model, c);
 }
 
-/* Runs `n` rounds and prints what they held half-way and at the end; false if it grew by more than 16 MiB, far
- * less than one leaked picture, decoder or model in each round would make. */
-#define STAYS_FLAT(what, n, round)                                              \
-    do {                                                                        \
-        double early = 0, late = 0;                                             \
-        for (int i = 0; i < (n); i++) {                                         \
-            round;                                                              \
-            if (i == (n) / 2 - 1)                                                         \
-                early = resident_mib();                                         \
-        }                                                                       \
-        late = resident_mib();                                                  \
+/* Runs `n` rounds and prints what they held half-way and at the end; false if it grew by more than 4 MiB, far less
+ * than one leaked picture, decoder or model in each round would make. */
+#define STAYS_FLAT(what, n, round)                                                            \
+    do {                                                                                      \
+        double early = 0, late = 0;                                                           \
+        for (int i = 0; i < (n); i++) {                                                       \
+            round;                                                                            \
+            if (i == (n) / 2 - 1)                                                             \
+                early = resident_mib();                                                       \
+        }                                                                                     \
+        late = resident_mib();                                                                \
         printf("%s: %.1f MiB after half of %d, %.1f MiB at the end\n", what, early, n, late); \
-        CHECK(late - early < 16);                                               \
+        CHECK(late - early < 4);                                                              \
     } while (0)
 
 int main(int argc, char **argv) {
     CHECK(argc == 5);
+    /* Threads come and go, and which of glibc's arenas each finds, with what free memory in it, is chance: of the same
+     * rounds 192 to 211 MiB are resident, without a trend. In one arena what is freed is found again. */
+    CHECK(mallopt(M_ARENA_MAX, 1));
     clip video = open_clip(argv[2]);
     STAYS_FLAT("create, embed, free", atoi(argv[3]), {
         c4c_model *model = load(argv[1]);
