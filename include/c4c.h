@@ -11,8 +11,9 @@
  *  - Strings are NUL-terminated UTF-8. Output goes to the caller's memory, whose room is given in
  *    elements. Of what it hands out, the library owns c4c_model, c4c_cancel and c4c_segments.
  *  - const c4c_model * means that any number of threads may call this at once.
- *  - The library is a guest in the process: it never exits, installs no signal handler, writes
- *    nothing to stdout or stderr, and changes neither the environment nor FFmpeg's log level.
+ *  - The library is a guest in the process: it never exits, installs no signal handler, takes no
+ *    signal that is sent to the process, writes nothing to stdout or stderr, and changes neither
+ *    the environment nor FFmpeg's log level.
  */
 
 #ifndef C4C_H

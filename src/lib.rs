@@ -26,6 +26,7 @@ mod options;
 mod runtime;
 mod similarity;
 mod text;
+mod thread;
 mod video;
 mod weights;
 

@@ -172,6 +172,13 @@ fn many_threads_one_model() {
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
 }
 
+#[test]
+fn signals_are_the_host_s() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/signals.c", &[]);
+    println!("{}", silent(&program, &[&programs.weights(), &programs.video()]));
+}
+
 /// All calls from 16 threads, with cancels, deadlines and errors, and a free in their midst.
 #[test]
 fn the_engine_under_load() {

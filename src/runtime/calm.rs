@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
+use crate::thread::without_signals;
 
 /// A team of a few threads that sleep, so that there are more threads than cores. Gone with the last handle.
 pub(super) struct Calm {
@@ -44,7 +45,12 @@ impl Calm {
             }
         };
         let wanted = num_threads > 1 && needed <= Self::MOST_THREADS;
-        let thread = wanted.then(|| std::thread::Builder::new().name("c4c-calm".into()).spawn(body).ok()).flatten();
+        let thread = wanted
+            .then(|| {
+                let thread = std::thread::Builder::new().name("c4c-calm".into());
+                without_signals(|| thread.spawn(body)).ok()
+            })
+            .flatten();
         if thread.is_some() {
             // So that libtorch's number is not left as it is on that thread.
             let _ = is_ready.recv();

@@ -17,6 +17,7 @@ use super::stats::{Counters, Stats};
 use super::worker::Worker;
 use super::Call;
 use crate::error::{Error, Result, Status};
+use crate::thread::without_signals;
 
 /// Handle to the thread. Dropping it lets queued work finish and waits for the thread to end.
 pub struct Engine<C: 'static> {
@@ -58,9 +59,7 @@ impl<C: Compute> Engine<C> {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("c4c-worker".into())
-            .spawn(body)
+        let thread = without_signals(|| std::thread::Builder::new().name("c4c-worker".into()).spawn(body))
             .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}")))?;
         let ended = |_| Error::internal("the model's thread ended while loading");
         let (description, image_bytes) = loaded.recv().map_err(ended)??;
@@ -224,7 +223,7 @@ fn threads_can_be_had(num_threads: usize) -> Result<()> {
         let wait = wait.clone();
         std::thread::Builder::new().spawn(move || wait.recv().is_ok())
     };
-    let threads = (0..n).map(start).collect::<std::io::Result<Vec<_>>>();
+    let threads = without_signals(|| (0..n).map(start).collect::<std::io::Result<Vec<_>>>());
     drop(go);
     let no = |e| {
         Error::new(

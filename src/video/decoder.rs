@@ -14,6 +14,7 @@ use super::log;
 use super::source::{is_out_of_memory, out_of_memory, Opened};
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
+use crate::thread::without_signals;
 
 /// Has decoders report what they would otherwise conceal.
 const STRICT: i32 = ffi::AV_EF_CRCCHECK | ffi::AV_EF_BITSTREAM | ffi::AV_EF_BUFFER | ffi::AV_EF_EXPLODE;
@@ -90,7 +91,7 @@ impl Decoder {
             }
         }
         let _threaded = (threads > 1).then(log::Threaded::new);
-        let inner = context.decoder().video().map_err(failed)?;
+        let inner = without_signals(|| context.decoder().video()).map_err(failed)?;
         let (frame, strict) = (VideoFrame::empty(), options.strict_decode);
         let by_dav1d = codec == ffmpeg::codec::Id::AV1;
         Ok(Decoder { inner, _threaded, frame, limit, strict, by_dav1d, unrecovered: false, corrupt: 0 })
