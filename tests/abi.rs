@@ -172,6 +172,14 @@ fn many_threads_one_model() {
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
 }
 
+/// As under systemd's MemoryDenyWriteExecute.
+#[test]
+fn no_code_needs_to_be_written() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/hardened.c", &[]);
+    println!("{}", silent(&program, &[&programs.weights(), &programs.video()]));
+}
+
 #[test]
 fn signals_are_the_host_s() {
     let programs = Programs::new();

@@ -135,6 +135,24 @@ pub(super) fn can(precision: Precision) -> bool {
     }
 }
 
+/// Whether the process may make memory executable that it has written to, as oneDNN does with its micro-kernels; where it may not,
+/// oneDNN would run what is not there. systemd's `MemoryDenyWriteExecute` and SELinux's `execmem` are about this.
+#[cfg(target_arch = "x86_64")]
+fn may_write_code() -> bool {
+    const SIZE: usize = 1 << 16;
+    let (data, code) = (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC);
+    // SAFETY: memory of its own, which nothing is written to and nothing is run from, given back at once.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), SIZE, data, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return false;
+        }
+        let may = libc::mprotect(memory, SIZE, code) == 0;
+        libc::munmap(memory, SIZE);
+        may
+    }
+}
+
 /// Whether oneDNN has micro-kernels for this CPU. Where not, libtorch would hand single-precision tiles to a BLAS one by one,
 /// which is slower than whole matrices.
 fn has_micro_kernels() -> bool {
@@ -142,7 +160,7 @@ fn has_micro_kernels() -> bool {
     {
         let told = ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"].into_iter().find_map(|name| std::env::var(name).ok());
         let told = told.unwrap_or_default().to_ascii_uppercase();
-        std::arch::is_x86_feature_detected!("avx2") && !matches!(told.as_str(), "SSE41" | "AVX")
+        std::arch::is_x86_feature_detected!("avx2") && !matches!(told.as_str(), "SSE41" | "AVX") && may_write_code()
     }
     #[cfg(not(target_arch = "x86_64"))]
     false
