@@ -16,8 +16,8 @@
  *    the environment nor FFmpeg's log level.
  */
 
-#ifndef C4C_H
-#define C4C_H
+#ifndef LIBC4C_C4C_H
+#define LIBC4C_C4C_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -1476,4 +1476,4 @@ c4c_status c4c_similarity(const float *a,
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* C4C_H */
+#endif  /* LIBC4C_C4C_H */
