@@ -107,6 +107,8 @@ fn link() -> Result<(), Box<dyn Error>> {
     }
     let abi = abi_version()?;
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libc4c.so.{abi}");
+    // It stays after dlclose: FFmpeg, which a host may share with us, still has our log callback.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // Only c4c_* may be seen from outside; dependencies have #[no_mangle] functions of their own.
     println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
     println!("cargo:rustc-env=C4C_LIBTORCH_VERSION={}", libtorch_version(&libtorch)?);

@@ -172,6 +172,32 @@ fn many_threads_one_model() {
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
 }
 
+/// Loaded as a plugin, beside a library that has an FFmpeg of its own inside.
+#[test]
+fn neighbours_keep_to_themselves() {
+    let programs = Programs::new();
+    let (program, neighbour) = (programs.path("program"), programs.path("libneighbour.so"));
+    let source = |name: &str| root().join("tests/c").join(name);
+    run(compiler("c11").args(["-shared", "-fPIC"]).arg(source("neighbour_library.c")).arg("-o").arg(&neighbour));
+    run(compiler("c11").arg(source("neighbour.c")).args(["-ldl", "-lm", "-pthread", "-o"]).arg(&program));
+    let library = programs.path("libc4c.so.0");
+    assert_eq!(silent(&program, &[&library, &neighbour, &programs.weights(), &programs.video()]), "");
+
+    // Every function of FFmpeg that the library calls is one that the neighbour has, too.
+    let has = std::fs::read_to_string(source("neighbour_library.c")).unwrap();
+    let symbols = run(Command::new("nm").arg("-D").arg(&library)).stdout;
+    let symbols = String::from_utf8(symbols).unwrap();
+    let calls: Vec<&str> = symbols
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("U ")?.split_once('@'))
+        .filter_map(|(name, version)| version.trim_start_matches('@').starts_with("LIB").then_some(name))
+        .collect();
+    assert!(calls.len() > 20, "{symbols}");
+    for name in calls {
+        assert!(has.contains(&format!("name({name})")), "tests/c/neighbour_library.c has no {name}");
+    }
+}
+
 /// As under systemd's MemoryDenyWriteExecute.
 #[test]
 fn no_code_needs_to_be_written() {

@@ -144,6 +144,7 @@ fn visit<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result
 }
 
 fn find<'a>(source: Source<'a>, work: &Work<'a>, sink: &mut dyn Sink) -> Result<Found> {
+    check_ffmpeg()?;
     let _quiet = log::Quiet::enter();
     let opened = source::Opened::new(source, work.options, work.call)?;
     let name = opened.name.clone();
@@ -217,6 +218,32 @@ fn unique(numbers: &[u64]) -> Vec<u64> {
     let mut numbers = numbers.to_vec();
     numbers.dedup();
     numbers
+}
+
+/// Names that are visible to the whole process come first everywhere: the program's own FFmpeg, or one inside another library, can stand
+/// where ours is expected. Of another version, its structs are others.
+fn check_ffmpeg() -> Result<()> {
+    use ffmpeg_next::ffi;
+    // SAFETY: they return a constant.
+    let loaded = unsafe {
+        [
+            ("libavutil", ffi::avutil_version(), ffi::LIBAVUTIL_VERSION_MAJOR),
+            ("libavcodec", ffi::avcodec_version(), ffi::LIBAVCODEC_VERSION_MAJOR),
+            ("libavformat", ffi::avformat_version(), ffi::LIBAVFORMAT_VERSION_MAJOR),
+            ("libswscale", ffi::swscale_version(), ffi::LIBSWSCALE_VERSION_MAJOR),
+        ]
+    };
+    match loaded.into_iter().find(|&(_, version, major)| i64::from(version >> 16) != i64::from(major)) {
+        None => Ok(()),
+        Some((name, version, major)) => Err(Error::new(
+            Status::Unsupported,
+            format_args!(
+                "video: {name} {} answers here, where {major} is needed: the program or a library in it shows its own FFmpeg to \
+                 the whole process; hide its names there, or load this library with RTLD_DEEPBIND",
+                version >> 16
+            ),
+        )),
+    }
 }
 
 /// FFmpeg's version as it runs.
