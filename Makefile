@@ -1,6 +1,10 @@
 # make demo    set up, build, embed a sample video and some sentences
 # make test    set up, run every test
 # make build   target/release/libc4c.so
+# make install, make uninstall   PREFIX=/usr/local DESTDIR= ; scripts/install.sh knows more
+# make deb, make tarball         packages, in target/package
+# make check-deb                 installs the .deb on a clean Debian (as root, with debootstrap)
+# make docs    the reference of the C and C++ interface as HTML, in target/docs
 # make lint    formatting and clippy
 # make header  regenerate include/c4c.h
 # make bench   our parts, the peers, growth: an hour or two, and 6 GB of peers' packages once; BENCH=--quick takes minutes
@@ -13,10 +17,15 @@ WEIGHTS := $(CACHE)/random_vit_b32.bin
 VIDEO := $(CACHE)/sample.mp4
 SENTENCES := "a test picture with moving colours" "a man is riding a motorcycle" "kids play with a horse"
 
+# scripts/install.sh and scripts/package.sh read these.
+export PREFIX LIBDIR INCLUDEDIR BINDIR MANDIR DOCDIR DESTDIR
+
 BENCH_PYTHON := $(CACHE)/bench/bin/python
 OUT := $(TARGET)/bench
 
-.PHONY: build demo test lint header bench setup clean
+PACKAGE := $(TARGET)/package
+
+.PHONY: build demo test lint header bench install uninstall deb tarball check-deb docs setup clean
 
 build: setup
 	cargo build --release
@@ -27,8 +36,26 @@ demo: build $(WEIGHTS) $(VIDEO)
 	@echo "The weights are random: the numbers show that it runs and how fast, the similarities mean nothing."
 	$(RELEASE)/embed_video $(WEIGHTS) $(VIDEO) $(SENTENCES)
 
-test: setup
+# What is installed is tested as a debug build, which is there already: that saves five minutes.
+test: setup-tests
 	cargo test
+	tests/installed/run.sh $(TARGET)/debug
+
+# Under sudo, what `make build` has left is installed: root has no Rust, as a rule.
+install: setup-install $(if $(SUDO_USER),,build)
+	scripts/install.sh $(RELEASE)
+
+uninstall:
+	scripts/install.sh --uninstall
+
+deb tarball: setup-install build
+	scripts/package.sh $@ $(RELEASE) $(PACKAGE)
+
+check-deb: deb $(WEIGHTS) $(VIDEO)
+	tests/installed/debian.sh $(PACKAGE) $(WEIGHTS) $(VIDEO)
+
+docs: setup-tests
+	doxygen docs/Doxyfile
 
 lint: setup
 	cargo fmt --check
@@ -56,6 +83,9 @@ $(BENCH_PYTHON): benches/peers/requirements.txt
 
 setup:
 	@scripts/setup.sh
+
+setup-%:
+	@scripts/setup.sh $*
 
 $(WEIGHTS): | build
 	@mkdir -p $(CACHE)

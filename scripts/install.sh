@@ -37,7 +37,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 abi=$(sed -n 's/^#define C4C_ABI_VERSION //p' "$root/include/c4c.h")
 library=libc4c.so.$version
 case $library in libc4c.so.$abi.*) ;; *) library=libc4c.so.$abi.$version ;; esac
-relative() { realpath -m --relative-to="$2" "$1"; } # of $1, seen from $2
+relative() { realpath -m -s --relative-to="$2" "$1"; } # $1 seen from $2; links of this machine mean nothing
 
 # The libraries of libtorch that a CPU needs, and what these need that no distribution has.
 if [ -n "${LIBTORCH:-}" ]; then

