@@ -1,9 +1,9 @@
 # make demo    set up, build, embed a sample video and some sentences
 # make test    set up, run every test
 # make build   target/release/libc4c.so
-# make install, make uninstall   PREFIX=/usr/local DESTDIR= ; scripts/install.sh knows more
-# make deb, make tarball         packages, in target/package
-# make check-deb                 installs the .deb on a clean Debian (as root, with debootstrap)
+# make install, make uninstall          PREFIX=/usr/local DESTDIR= ; scripts/install.sh knows more
+# make deb, make tarball, make wheel    packages, in target/package
+# make check-deb                        installs the .deb on a clean Debian (as root, with debootstrap)
 # make docs    the reference of the C and C++ interface as HTML, in target/docs
 # make lint    formatting and clippy
 # make header  regenerate include/c4c.h
@@ -25,7 +25,7 @@ OUT := $(TARGET)/bench
 
 PACKAGE := $(TARGET)/package
 
-.PHONY: build demo test lint header bench install uninstall deb tarball check-deb docs setup clean
+.PHONY: build demo test lint header bench install uninstall deb tarball wheel check-deb docs setup clean
 
 build: setup
 	cargo build --release
@@ -50,6 +50,10 @@ uninstall:
 
 deb tarball: setup-install build
 	scripts/package.sh $@ $(RELEASE) $(PACKAGE)
+
+# For the Python and the FFmpeg of this machine; pip fetches what builds it.
+wheel: setup-install build
+	C4C_LIBRARY=$(abspath $(RELEASE))/libc4c.so python3 -m pip wheel --quiet --no-deps -w $(PACKAGE) bindings/python
 
 check-deb: deb $(WEIGHTS) $(VIDEO)
 	tests/installed/debian.sh $(PACKAGE) $(WEIGHTS) $(VIDEO)

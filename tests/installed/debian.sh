@@ -38,5 +38,5 @@ inside c4c info "/c4c/$(basename "$weights")"
 inside sh -ec 'apt-get install -y -qq /c4c/libc4c-dev_*.deb gcc libc6-dev pkg-config >/dev/null 2>&1'
 inside sh -ec 'cd /c4c && cc embed_video.c -o embed_video $(pkg-config --cflags --libs c4c) -lm'
 inside "/c4c/embed_video" "/c4c/$(basename "$weights")" "/c4c/$(basename "$video")" "a dog runs on the beach"
-inside sh -ec 'apt-get remove -y -qq "libc4c*" c4c >/dev/null 2>&1; ! ls /usr/lib/*/libc4c* /usr/lib/*/c4c 2>/dev/null 2>&1'
+inside sh -ec 'apt-get remove -y -qq "libc4c*" c4c >/dev/null 2>&1; [ -z "$(find /usr -name "libc4c*" -o -name c4c)" ]'
 echo "removed without a trace"
