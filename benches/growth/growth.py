@@ -76,13 +76,15 @@ def memory_mib():
     raise RuntimeError("/proc/self/status has no VmHWM")
 
 
-def pictures(ours, count):
+def pictures(count):
     """`c4c_frame`s of noise. A dozen lie in memory, so that the caller's own memory does not grow with their number."""
     width, height = FRAME_SIZE
     bytes_ = [c.create_string_buffer(os.urandom(width * height * 3)) for _ in range(min(count, FRAMES))]
-    frames = (ours.Frame * count)()
+    from c4c import PixelFormat
+    from c4c._abi import c4c_frame
+    frames = (c4c_frame * count)()
     for i, frame in enumerate(frames):
-        frame.struct_size, frame.format = c.sizeof(ours.Frame), ours.RGB24
+        frame.struct_size, frame.format = c.sizeof(c4c_frame), PixelFormat.RGB24
         frame.width, frame.height = width, height
         frame.planes[0], frame.strides[0] = c.addressof(bytes_[i % FRAMES]), width * 3
     frames.kept = bytes_
@@ -96,8 +98,8 @@ def sentences(count, first=0):
 class Calls:
     """Calls with everything that the caller brings, so that only what the library takes is measured."""
 
-    def __init__(self, ours, model):
-        self.ours, self.model = ours, model
+    def __init__(self, model):
+        self.model = model
 
     def rows(self, count):
         floats = count * self.model.dim
@@ -107,20 +109,19 @@ class Calls:
     def prepared(self, name, *arguments, rows):
         """A call without arguments."""
         out, room = self.rows(rows)
-        return lambda: self.model._call(name, self.model.handle, *arguments, None, out, room)
+        return lambda: self.model.call(name, *arguments, None, out, room)
 
     def images(self, n):
-        return self.prepared("c4c_embed_images", pictures(self.ours, n), c.c_size_t(n), rows=n)
+        return self.prepared("c4c_embed_images", pictures(n), c.c_size_t(n), rows=n)
 
     def texts(self, n, first=0):
         return self.prepared("c4c_embed_text", sentences(n, first), c.c_size_t(n), rows=n)
 
     def frames(self):
-        return self.prepared("c4c_embed_frames", pictures(self.ours, FRAMES), c.c_size_t(FRAMES), rows=1)
+        return self.prepared("c4c_embed_frames", pictures(FRAMES), c.c_size_t(FRAMES), rows=1)
 
     def video(self, path):
-        kind = self.ours.VideoOptions
-        options = kind(struct_size=c.sizeof(kind), decode_threads=self.model.threads)
+        options = self.model.c4c.VideoOptions(decode_threads=self.model.threads).to_c()
         return self.prepared("c4c_embed_video_path", str(path).encode(), c.byref(options), rows=1)
 
 
@@ -150,9 +151,9 @@ class Together:
             raise self.failure
 
 
-def work(curve, n, ours, model, video):
+def work(curve, n, model, video):
     """What is measured, and how many times over it is done."""
-    calls = Calls(ours, model)
+    calls = Calls(model)
     if curve == "images":
         return calls.images(n), 1
     if curve == "texts":
@@ -168,7 +169,7 @@ def point(asked):
     import ours
 
     with ours.Model(asked["library"], asked["weights"], asked["precision"], asked["threads"]) as model:
-        run, times = work(asked["curve"], asked["n"], ours, model, asked["video"])
+        run, times = work(asked["curve"], asked["n"], model, asked["video"])
         Path("/proc/self/clear_refs").write_text("5")
         before = memory_mib()
         run()
@@ -180,7 +181,7 @@ def point(asked):
             took.append(time.perf_counter() - start)
         peak = memory_mib() - before
         ms = [1e3 * t / times for t in took]
-        about = {**json.loads(model.about()), "threads": model.info()["num_threads"]}
+        about = {**model.about(), "threads": model.info()["num_threads"]}
     return {"n": asked["n"], "ms": statistics.median(ms), "min_ms": min(ms), "rounds": len(ms), "peak_mib": peak,
             "about": about}
 

@@ -60,7 +60,7 @@ def commands(args, video, threads):
     found = {"towhee-like f32": script("towhee.py"), "transformers + PyAV f32": script("transformers_pyav.py"),
              "ONNX Runtime int8, without torch": script("onnx_int8.py")}
     for precision in ("f32", "bf16", "int8"):
-        found["ours " + precision] = [str(program), str(args.weights), str(video), str(ours.PRECISIONS[precision]), str(threads)]
+        found["ours " + precision] = [str(program), str(args.weights), str(video), str(ours.NUMBERS[precision]), str(threads)]
     return {peer: command for peer, command in found.items() if peer not in args.skip}
 
 
