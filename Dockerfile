@@ -3,13 +3,16 @@
 #     docker build --target cpu -t c4c .
 #     docker build --target cuda -t c4c:cuda .
 #
-# Not built yet: there was no Docker where this was written. Its steps are those of scripts/setup.sh, `make install` and
-# tests/installed/debian.sh, which are tested, but for the CUDA stage.
+# Not built yet: there was no Docker where this was written. `make install` and what Debian needs beside it are tested (tests/installed).
 
 FROM rust:1-bookworm AS build
 WORKDIR /src
+# What rarely changes first: libtorch is 540 MB to fetch.
+COPY Cargo.toml ./
+COPY scripts/setup.sh scripts/
+RUN scripts/setup.sh install
 COPY . .
-RUN scripts/setup.sh install && make install PREFIX=/opt/c4c && rm -rf target
+RUN make install PREFIX=/opt/c4c && rm -rf target
 
 FROM debian:bookworm-slim AS cpu
 RUN apt-get update && apt-get install -y --no-install-recommends \
@@ -17,7 +20,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/c4c /opt/c4c
 RUN echo /opt/c4c/lib >/etc/ld.so.conf.d/c4c.conf && ldconfig
-ENV PATH=/opt/c4c/bin:$PATH PKG_CONFIG_PATH=/opt/c4c/lib/pkgconfig
+ENV PATH=/opt/c4c/bin:$PATH
 RUN useradd --create-home c4c
 USER c4c
 ENTRYPOINT ["c4c"]

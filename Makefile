@@ -30,6 +30,7 @@ PACKAGE := $(TARGET)/package
 build: setup
 	cargo build --release
 	ln -sf libc4c.so $(RELEASE)/libc4c.so.0
+	scripts/third_party.py >$(RELEASE)/THIRD-PARTY
 
 demo: build $(WEIGHTS) $(VIDEO)
 	cc -O2 -Wall -Wextra examples/c/embed_video.c -o $(RELEASE)/embed_video -Iinclude -L$(RELEASE) -lc4c -lm -Wl,-rpath,$(abspath $(RELEASE))
@@ -42,7 +43,7 @@ test: setup-tests
 	tests/installed/run.sh $(TARGET)/debug
 
 # Under sudo, what `make build` has left is installed: root has no Rust, as a rule.
-install: setup-install $(if $(SUDO_USER),,build)
+install: $(if $(SUDO_USER),,setup-install build)
 	scripts/install.sh $(RELEASE)
 
 uninstall:

@@ -88,7 +88,7 @@ enum c4c_status_code
    */
   C4C_E_MODALITY = -23,
   /**
-   * The tokenizer failed.
+   * `tokenizer_path` is no tokenizer, or another model's.
    */
   C4C_E_TOKENIZER = -24,
   /**
@@ -1040,8 +1040,9 @@ extern "C" {
  * @param options    what to load and how to run it; not NULL, and `weights_path` set
  * @param out_model  receives the model; not NULL; untouched on error
  * @param err        filled on failure; may be NULL
- * @return C4C_OK; C4C_E_WEIGHTS_IO, C4C_E_WEIGHTS_FORMAT, C4C_E_WEIGHTS_MISMATCH; C4C_E_DEVICE;
- *         C4C_E_INVALID_ARGUMENT, C4C_E_UNSUPPORTED naming the field; C4C_E_OUT_OF_MEMORY
+ * @return C4C_OK; C4C_E_WEIGHTS_IO, C4C_E_WEIGHTS_FORMAT, C4C_E_WEIGHTS_MISMATCH; C4C_E_TOKENIZER;
+ *         C4C_E_DEVICE; C4C_E_INVALID_ARGUMENT, C4C_E_UNSUPPORTED naming the field; C4C_E_OUT_OF_MEMORY, also where
+ *         threads are refused; C4C_E_BACKEND
  *
  * Loading maps the file; do not truncate it meanwhile. Afterwards it is not needed any more.
  *

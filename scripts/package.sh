@@ -32,6 +32,7 @@ tarball() {
 }
 
 arch=
+runtime=libc4c$abi
 revision=$version-1
 maintainer=${MAINTAINER:-the libc4c authors <libc4c@localhost>}
 # A package of the files that were moved to $work/NAME: its description on stdin, more fields as arguments.
@@ -61,14 +62,15 @@ deb() {
 needs() {
     mkdir -p "$work/needs/debian"
     printf 'Source: libc4c\n\nPackage: any\nArchitecture: any\n' >"$work/needs/debian/control"
-    (cd "$work/needs" && dpkg-shlibdeps -O --ignore-missing-info -xlibc4c0 -l"$work/libc4c0$lib" -l"$work/libc4c0$lib/c4c" "$@" 2>"$work/shlibdeps") |
+    (cd "$work/needs" && dpkg-shlibdeps -O --ignore-missing-info "-x$runtime" -l"$work/$runtime$lib" -l"$work/$runtime$lib/c4c" "$@" \
+        2>"$work/shlibdeps") |
         sed -n 's/^shlibs:Depends=//p' | grep . || { cat "$work/shlibdeps" >&2 && exit 1; }
 }
 
 debs() {
     arch=$(dpkg --print-architecture)
+    rm -f "$out"/libc4c*_"$arch".deb "$out"/c4c_*_"$arch".deb
     lib=/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH)
-    runtime=libc4c$abi
     PREFIX=/usr LIBDIR=$lib DOCDIR=/usr/share/doc/$runtime DESTDIR=$work/$runtime "$root/scripts/install.sh" "$build"
     {
         printf 'libc4c: text and video embeddings with CLIP4Clip\nCopyright 2026 the libc4c authors\n\n'
@@ -76,7 +78,8 @@ debs() {
         cat "$root/NOTICE"
         printf '\nlibtorch (%s/c4c), from PyTorch:\n' "$lib"
         printf 'its licences and those of its parts are in /usr/share/doc/%s/libtorch, NVIDIA'"'"'s for libcudart and\n' "$runtime"
-        printf 'libcupti in /usr/share/doc/%s/cuda.\n' "$runtime"
+        printf 'libcupti in /usr/share/doc/%s/cuda. Those of the Rust crates that are linked in are in\n' "$runtime"
+        printf '/usr/share/doc/%s/THIRD-PARTY.gz.\n' "$runtime"
     } >"$work/copyright"
     move() { # PACKAGE PATH...
         package=$1
@@ -90,11 +93,13 @@ debs() {
         "$work/$runtime/usr/share/doc/$runtime/CHANGELOG.md"
     gzip -9n "$work/$runtime/usr/share/doc/$runtime/libtorch/LICENSE" "$work/$runtime/usr/share/doc/$runtime/libtorch/NOTICE" \
         "$work/$runtime/usr/share/doc/$runtime/cuda/License.txt"
-    gzip -9n "$work/$runtime/usr/share/man/man1/c4c.1"
+    gzip -9n "$work/$runtime/usr/share/man/man1/c4c.1" "$work/$runtime/usr/share/doc/$runtime/THIRD-PARTY"
     move libc4c-dev "$lib/libc4c.so" "$lib/libc4c.a" "$lib/pkgconfig" "$lib/cmake" /usr/include
     move c4c /usr/bin /usr/share/man
     chmod 644 "$work/$runtime$lib"/libc4c.so.*.*
 
+    # pkg-config knows the system's folders by these names and leaves them out.
+    sed -i -e 's|^prefix=.*|prefix=/usr|' "$work/libc4c-dev$lib/pkgconfig/c4c.pc"
     # Debian has this one.
     rm "$work/$runtime$lib/c4c/libgomp.so.1"
 
@@ -104,7 +109,7 @@ debs() {
     mkdir -p "$work/$runtime/DEBIAN"
     printf 'libc4c %s %s (>= %s)\n' "$abi" "$runtime" "$version" >"$work/$runtime/DEBIAN/shlibs"
     printf 'activate-noawait ldconfig\n' >"$work/$runtime/DEBIAN/triggers"
-    deb "$runtime" "Section: libs" "Depends: $runtime_needs" "Multi-Arch: same" <<EOF
+    deb "$runtime" "Section: non-free/libs" "Depends: $runtime_needs" "Multi-Arch: same" <<EOF
 Description: text and video embeddings with CLIP4Clip - library
  libc4c embeds sentences and videos into one space, so that videos can be
  found by words, from inside a native program. It brings the CPU libraries of

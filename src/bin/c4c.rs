@@ -1,5 +1,6 @@
 //! The command-line tool: a thin user of the library.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,10 +31,14 @@ fn main() -> ExitCode {
 
 fn info(path: &Path) -> ExitCode {
     match inspect(path) {
-        Ok(found) => {
-            print(&found);
-            ExitCode::from(u8::from(!found.problems.is_empty()))
-        }
+        // Whoever has closed the pipe has read enough.
+        Ok(found) => match print(&mut std::io::stdout().lock(), &found) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                eprintln!("stdout: {error}");
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::from(u8::from(!found.problems.is_empty())),
+        },
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -41,43 +46,44 @@ fn info(path: &Path) -> ExitCode {
     }
 }
 
-fn print(found: &Inspection) {
-    let row = |name: &str, value: &str| println!("{name:<14}{value}");
-    row("layout", &found.weights);
-    row("model", found.arch.name());
+fn print(to: &mut impl Write, found: &Inspection) -> std::io::Result<()> {
+    let mut row = |name: &str, value: &str| writeln!(to, "{name:<14}{value}");
+    row("layout", &found.weights)?;
+    row("model", found.arch.name())?;
     if let Some(v) = &found.arch.vision {
         let patches = if v.three_d { "3d patches" } else { "patches" };
         let sizes = format!("{} layers of {}, {} heads", v.layers, v.width, v.heads);
-        row("vision", &format!("{sizes}; {} px in {patches} of {}", v.resolution(), v.patch));
+        row("vision", &format!("{sizes}; {} px in {patches} of {}", v.resolution(), v.patch))?;
     }
     if let Some(t) = &found.arch.text {
         let sizes = format!("{} layers of {}, {} heads", t.layers, t.width, t.heads);
-        row("text", &format!("{sizes}; context {}, vocabulary {}", t.context, t.vocab));
+        row("text", &format!("{sizes}; context {}, vocabulary {}", t.context, t.vocab))?;
     }
-    row("embedding", &found.arch.embed.to_string());
-    row("head", found.head.name());
+    row("embedding", &found.arch.embed.to_string())?;
+    row("head", found.head.name())?;
     let activation = match found.activation {
         Activation::QuickGelu => "QuickGELU",
         Activation::Gelu => "GELU",
     };
     let source = if found.activation_is_stated { "as stated beside the weights" } else { "assumed, nothing states it" };
-    row("activation", &format!("{activation} ({source})"));
+    row("activation", &format!("{activation} ({source})"))?;
     if let Some(scale) = found.logit_scale {
-        row("temperature", &format!("{:.4} (logit_scale {scale:.4})", scale.exp()));
+        row("temperature", &format!("{:.4} (logit_scale {scale:.4})", scale.exp()))?;
     }
     if let Some(path) = &found.tokenizer {
-        row("tokenizer", &path.display().to_string());
+        row("tokenizer", &path.display().to_string())?;
     }
     let parameters: usize = found.dtypes.iter().filter(|(name, _)| !name.starts_with("INT")).map(|(_, c)| c.1).sum();
-    row("parameters", &parameters.to_string());
+    row("parameters", &parameters.to_string())?;
     for (dtype, (tensors, values)) in &found.dtypes {
-        row("", &format!("{dtype}: {tensors} tensors, {values} values"));
+        row("", &format!("{dtype}: {tensors} tensors, {values} values"))?;
     }
     match found.problems.len() {
-        0 => row("problems", "none"),
-        n => row("problems", &n.to_string()),
+        0 => row("problems", "none")?,
+        n => row("problems", &n.to_string())?,
     }
     for problem in &found.problems {
-        println!("  {}", problem.trim_start_matches("weights: "));
+        writeln!(to, "  {}", problem.trim_start_matches("weights: "))?;
     }
+    to.flush()
 }

@@ -35,7 +35,7 @@ pub enum c4c_status_code {
     C4C_E_WEIGHTS_MISMATCH = -22,
     /// The model was created without the tower that the call needs.
     C4C_E_MODALITY = -23,
-    /// The tokenizer failed.
+    /// `tokenizer_path` is no tokenizer, or another model's.
     C4C_E_TOKENIZER = -24,
     /// With `C4C_STRICT_TEXT`: a text makes more than `max_words` token ids.
     C4C_E_TEXT_TOO_LONG = -25,

@@ -31,7 +31,7 @@ echo 'Dpkg::Use-Pty "0"; APT::Install-Recommends "no";' >"$root/etc/apt/apt.conf
 inside apt-get update -qq
 before=$(du -smx "$root" | cut -f1)
 # The tool and the library first, alone: they need no compiler.
-inside sh -ec 'apt-get install -y -qq /c4c/libc4c0_*.deb /c4c/c4c_*.deb >/dev/null 2>&1'
+inside sh -ec 'apt-get install -y -qq /c4c/libc4c[0-9]*.deb /c4c/c4c_*.deb >/dev/null 2>&1'
 echo "installed: $(($(du -smx "$root" | cut -f1) - before)) MiB with what it depends on"
 inside c4c --version
 inside c4c info "/c4c/$(basename "$weights")"

@@ -34,10 +34,10 @@ video=$work/video.mp4
 prepare() {
     cargo run --quiet --example make_checkpoint -- "$weights" tiny &&
         ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=size=320x240:rate=25 -frames:v 50 -c:v libx264 -pix_fmt yuv420p "$video" &&
-        PREFIX=$prefix scripts/install.sh "$build"
+        scripts/third_party.py >"$build/THIRD-PARTY" && PREFIX=$prefix scripts/install.sh "$build"
 }
 
-# The same list of files as ever, none of which knows where it was built or that it was staged.
+# The same list of files as ever, none of which knows where it was put or that it was staged; what is taken away is ours.
 files() {
     (cd "$prefix" && find . ! -type d | LC_ALL=C sort) >"$work/files" &&
         sed "s/@version@/$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)/" tests/installed/files.txt | diff - "$work/files" &&
@@ -47,7 +47,11 @@ files() {
         ! grep -rlF "$prefix" "$prefix" &&
         DESTDIR=$work/stage PREFIX=/opt/c4c scripts/install.sh "$build" && diff -r "$prefix" "$work/stage/opt/c4c" &&
         DESTDIR=$work/root PREFIX=/ LIBDIR=/lib scripts/install.sh "$build" && diff -r "$prefix" "$work/root" &&
-        DESTDIR=$work/stage PREFIX=/opt/c4c scripts/install.sh --uninstall && [ -z "$(find "$work/stage" ! -type d)" ] &&
+        touch "$work/stage/opt/c4c/lib/c4c/theirs" "$work/stage/opt/c4c/lib/libc4c.so.0.0.1" &&
+        DESTDIR=$work/stage PREFIX=/opt/c4c scripts/install.sh "$build" &&
+        [ ! -e "$work/stage/opt/c4c/lib/libc4c.so.0.0.1" ] &&
+        DESTDIR=$work/stage PREFIX=/opt/c4c scripts/install.sh --uninstall &&
+        [ "$(find "$work/stage" ! -type d)" = "$work/stage/opt/c4c/lib/c4c/theirs" ] &&
         ! PREFIX=relative scripts/install.sh "$build" 2>/dev/null
 }
 
@@ -86,14 +90,19 @@ c_moved() {
 }
 
 cmake_c() {
-    mkdir -p "$work/cmake_c" && cat >"$work/cmake_c/CMakeLists.txt" <<EOF
+    mkdir -p "$work/cmake_c/once" "$work/cmake_c/again" && for folder in once again; do
+        printf 'find_package(c4c REQUIRED CONFIG)\nadd_executable(%s %s)\ntarget_link_libraries(%s c4c::c4c m)\n' \
+            $folder "$root/examples/c/embed_video.c" $folder >"$work/cmake_c/$folder/CMakeLists.txt"
+    done && cat >"$work/cmake_c/CMakeLists.txt" <<EOF
 cmake_minimum_required(VERSION 3.18)
 project(app C CXX)
+add_subdirectory(once)
 find_package(c4c 0.1 REQUIRED CONFIG)
 add_executable(shared $root/examples/c/embed_video.c)
 target_link_libraries(shared c4c::c4c m)
 add_executable(static $root/examples/c/embed_video.c)
 target_link_libraries(static c4c::c4c_static m)
+add_subdirectory(again)
 find_package(c4c 0.2 QUIET CONFIG)
 if(c4c_FOUND)
     message(FATAL_ERROR "0.1 is taken for 0.2")
