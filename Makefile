@@ -39,6 +39,7 @@ demo: build $(WEIGHTS) $(VIDEO)
 
 # What is installed is tested as a debug build, which is there already: that saves five minutes.
 test: setup-tests
+	cargo build
 	cargo test
 	tests/installed/run.sh $(TARGET)/debug
 
