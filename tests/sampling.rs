@@ -182,44 +182,55 @@ fn windows_are_parts() {
 
 /// Containers that go on behind bytes that they did not get must not have other frames stand for the video.
 #[test]
-fn a_read_that_fails_once() {
+fn a_read_or_seek_that_fails_once() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum At {
+        Never,
+        Read(usize),
+        Seek(usize),
+    }
     struct Fails {
         bytes: Cursor<Vec<u8>>,
         reads: usize,
-        at: usize,
+        seeks: usize,
+        at: At,
     }
     impl Media for Fails {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             self.reads += 1;
             let most = buffer.len().min(4096);
-            match self.reads == self.at {
+            match At::Read(self.reads) == self.at {
                 true => Err(std::io::Error::other("the cable was pulled")),
                 false => self.bytes.read(&mut buffer[..most]),
             }
         }
 
         fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
-            self.bytes.seek(to)
+            self.seeks += 1;
+            match At::Seek(self.seeks) == self.at {
+                true => Err(std::io::Error::other("the cable was pulled")),
+                false => self.bytes.seek(to),
+            }
         }
 
         fn size(&mut self) -> Option<u64> {
             Some(self.bytes.get_ref().len() as u64)
         }
     }
-    for name in ["video.mkv", "video.ts", "video.mp4"] {
+    for name in ["video.mkv", "video.ts", "video.mp4", "video.avi"] {
         let setup = Setup::h264(name);
         let bytes = std::fs::read(&setup.video).unwrap();
         let sample = |at, seek| {
-            let media = Fails { bytes: Cursor::new(bytes.clone()), reads: 0, at };
+            let media = Fails { bytes: Cursor::new(bytes.clone()), reads: 0, seeks: 0, at };
             let options = VideoOptions { seek, start_us: 4_000_000, end_us: Some(6_000_000), ..Default::default() };
             pictures(Source::Media(Box::new(media)), &options, &Call::default()).map(|(pictures, ..)| pictures)
         };
         for seek in [Seek::Exact, Seek::Approximate] {
-            let whole = sample(0, seek).unwrap();
-            for at in 1..80 {
+            let whole = sample(At::Never, seek).unwrap();
+            for at in (1..80).flat_map(|n| [At::Read(n), At::Seek(n)]) {
                 match sample(at, seek) {
-                    Ok(pictures) => assert!(pictures == whole, "{name} {seek:?}: read {at}"),
-                    Err(e) => assert_eq!(e.status(), Status::MediaIo, "{name} {seek:?}: read {at}: {e}"),
+                    Ok(pictures) => assert!(pictures == whole, "{name} {seek:?}: {at:?}"),
+                    Err(e) => assert_eq!(e.status(), Status::MediaIo, "{name} {seek:?}: {at:?}: {e}"),
                 }
             }
         }

@@ -203,10 +203,18 @@ unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i6
         }
         _ => None,
     };
+    let Some(position) = position else { return -i64::from(ffi::EINVAL) };
     let media = &mut reader.media;
-    match position.map(|p| guarded(|| Ok(media.seek(p))).unwrap_or_else(|e| Err(io::Error::other(e)))) {
-        Some(Ok(at)) => at as i64,
-        // Damaged files ask for places before their beginning; that is no error of the file's.
-        Some(Err(_)) | None => -i64::from(ffi::EINVAL),
+    let sought = guarded(|| {
+        let sought = media.seek(position);
+        // Damaged files ask for places that they do not have; only where there is one has the media failed.
+        let inside =
+            matches!((&sought, position), (Err(_), SeekFrom::Start(at)) if media.size().is_some_and(|n| at <= n));
+        Ok((sought, inside))
+    });
+    match sought.unwrap_or_else(|e| (Err(io::Error::other(e)), true)) {
+        (Ok(at), _) => at as i64,
+        (Err(e), true) => reader.failed(e).into(),
+        (Err(_), false) => -i64::from(ffi::EINVAL),
     }
 }
