@@ -31,7 +31,6 @@
 
 #include <c4c.h>
 
-#include <array>
 #include <charconv>
 #include <chrono>
 #include <cstddef>
@@ -263,10 +262,7 @@ public:
 
 private:
     void append(std::size_t& end, std::string_view text) noexcept {
-        const std::size_t room = sizeof raw_.message - 1 - end;
-        const std::size_t n = text.size() < room ? text.size() : room;
-        std::memcpy(raw_.message + end, text.data(), n);
-        end += n;
+        end += text.copy(raw_.message + end, sizeof raw_.message - 1 - end);
     }
 
     template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
@@ -315,6 +311,10 @@ public:
 
 #if C4C_HPP_EXCEPTIONS
     /// The value; throws Error where there is none.
+    const T& value() const& {
+        if (!has_value()) throw Error(failure_);
+        return *value_;
+    }
     T value() && {
         if (!has_value()) throw Error(failure_);
         return *std::move(value_);
@@ -397,6 +397,11 @@ auto length(const S& text, long) noexcept -> decltype(std::size_t{text.size()}) 
 }
 
 template <class S>
+std::size_t length(const S& text, ...) noexcept {
+    return std::strlen(text.c_str());
+}
+
+template <class S>
 using IfString = std::enable_if_t<std::is_convertible_v<decltype(std::declval<const S&>().c_str()), const char*>>;
 
 }  // namespace detail
@@ -426,10 +431,12 @@ class CStrings {
     template <class Range>
     using Element = decltype(*std::begin(std::declval<const Range&>()));
 
-    // Elements that are made on the way would be gone when the library reads them.
+    // A path is one string, though it is a range of paths too. Elements that are made on the way would be gone when the
+    // library reads them.
     template <class Range>
     using IfStrings =
-        std::enable_if_t<std::is_convertible_v<Element<Range>, CString> &&
+        std::enable_if_t<!std::is_convertible_v<const Range&, CString> &&
+                         std::is_convertible_v<Element<Range>, CString> &&
                          (std::is_lvalue_reference_v<Element<Range>> || std::is_pointer_v<Element<Range>>)>;
 
 public:
@@ -534,9 +541,13 @@ struct Call {
     /// A call that ends at a point in time; one that has passed ends it at once.
     template <class Clock, class Duration>
     static Call until(std::chrono::time_point<Clock, Duration> deadline, const Cancel* cancel = nullptr) {
-        const auto left = std::chrono::ceil<std::chrono::microseconds>(deadline - Clock::now());
-        const std::chrono::microseconds least{1};
-        return {left < least ? least : left, cancel};
+        // In floating point, since integers overflow for a clock's first and last points in time.
+        using Real = std::chrono::duration<double, std::micro>;
+        using Whole = std::chrono::microseconds;
+        const Real left = Real(deadline.time_since_epoch()) - Real(Clock::now().time_since_epoch());
+        if (left < Real(Whole{1})) return {Whole{1}, cancel};
+        if (left >= Real(Whole::max())) return {Whole::max(), cancel};
+        return {std::chrono::ceil<Whole>(left), cancel};
     }
 };
 
@@ -545,7 +556,7 @@ struct Call {
 using LogFn = std::function<void(LogLevel level, std::string_view message)>;
 
 /// Told on the calling thread how many of `total` things are done; `false` ends the call with Status::cancelled. What
-/// it throws ends the call too, and comes out of it.
+/// it throws ends the call too, and comes out of it. It must not close the model: that waits for the call.
 using ProgressFn = std::function<bool(std::size_t done, std::size_t total)>;
 
 /// What to load and how to run it: `c4c_options`. An empty string, like a zero, means the default.
@@ -679,7 +690,7 @@ static_assert(offsetof(Frame, rotation) == offsetof(c4c_frame, rotation));
 static_assert(offsetof(Frame, reserved) == offsetof(c4c_frame, reserved));
 
 /// Where the bytes of a video come from: `c4c_io`. The functions are called on the calling thread, one at a time. What
-/// they throw ends the call and comes out of it.
+/// they throw ends the call and comes out of it. They must not close the model: that waits for the call.
 struct Reader {
     /// Fills `buffer` with up to `size` bytes and returns how many; 0 at the end, negative on error. Required.
     std::function<std::int64_t(std::uint8_t* buffer, std::size_t size)> read = {};
@@ -699,23 +710,32 @@ namespace detail {
 /// Goes over what has operator[].
 template <class Rows>
 class Iterator {
+    // A view is held by value, since it may be gone before what it shows.
+    using Held = std::conditional_t<std::is_trivially_copyable_v<Rows>, Rows, std::reference_wrapper<const Rows>>;
+
 public:
     using iterator_category = std::input_iterator_tag;
     using value_type = decltype(std::declval<const Rows&>()[0]);
     using difference_type = std::ptrdiff_t;
-    using pointer = void;
     using reference = value_type;
 
-    Iterator(const Rows& rows, std::size_t i) noexcept : rows_(&rows), i_(i) {}
+    /// Keeps what `->` looks into.
+    struct pointer {
+        value_type value;
+        const value_type* operator->() const noexcept { return &value; }
+    };
 
-    reference operator*() const noexcept { return (*rows_)[i_]; }
+    Iterator(const Rows& rows, std::size_t i) noexcept : rows_(rows), i_(i) {}
+
+    reference operator*() const noexcept { return static_cast<const Rows&>(rows_)[i_]; }
+    pointer operator->() const noexcept { return {**this}; }
     Iterator& operator++() noexcept { return ++i_, *this; }
-    Iterator operator++(int) noexcept { return Iterator(*rows_, i_++); }
+    Iterator operator++(int) noexcept { return Iterator(rows_, i_++); }
     bool operator==(const Iterator& other) const noexcept { return i_ == other.i_; }
     bool operator!=(const Iterator& other) const noexcept { return i_ != other.i_; }
 
 private:
-    const Rows* rows_;
+    Held rows_;
     std::size_t i_;
 };
 
@@ -1040,7 +1060,10 @@ inline Reader Reader::from(std::istream& stream) {
     reader.seek = [buffer, first, go](std::int64_t offset, Whence whence) -> std::int64_t {
         std::int64_t at = -1;
         switch (whence) {
-            case Whence::set: at = go(*buffer, first + offset, std::ios_base::beg); break;
+            case Whence::set:
+                if (offset > std::numeric_limits<std::int64_t>::max() - first) return -1;
+                at = go(*buffer, first + offset, std::ios_base::beg);
+                break;
             case Whence::current: at = go(*buffer, offset, std::ios_base::cur); break;
             case Whence::end: at = go(*buffer, offset, std::ios_base::end); break;
             case Whence::size: {
@@ -1063,7 +1086,8 @@ inline Reader Reader::from(std::istream& stream) {
 /// Errors are those of the C function of the same name; c4c.h lists them. `dim` is dim().
 ///
 /// Thread-safety: any number of threads may call const members of one model at once. Moving, assigning to, closing and
-/// destroying it are not const: calls that are running are waited for, but none may begin meanwhile.
+/// destroying it are not const: calls that are running are waited for, but none may begin meanwhile. A progress or
+/// reader function that does one of these to its own model waits for itself, forever.
 class Model {
 public:
     /// No model.

@@ -68,7 +68,7 @@ c4c::Frame frame_of(const AVFrame& av) {
     return frame;
 }
 
-// The first frame of each of the first `most` seconds.
+// The first frame of each of the first `most` seconds; where neither time nor rate is known, the first `most` frames.
 std::vector<Owned<AVFrame>> decode(const char* path, std::size_t most) {
     AVFormatContext* opened = nullptr;
     check(avformat_open_input(&opened, path, nullptr, nullptr), path);
@@ -84,15 +84,26 @@ std::vector<Owned<AVFrame>> decode(const char* path, std::size_t most) {
     check(avcodec_parameters_to_context(decoder.get(), video.codecpar), path);
     check(avcodec_open2(decoder.get(), codec, nullptr), path);
 
+    const std::int64_t first = video.start_time != AV_NOPTS_VALUE ? video.start_time : 0;
+    const double rate = video.avg_frame_rate.num > 0 ? av_q2d(video.avg_frame_rate) : 0;
     std::vector<Owned<AVFrame>> frames;
+    double decoded = 0;
     double next = 0;
     for (bool more = true; more && frames.size() < most;) {
         more = av_read_frame(file.get(), packet.get()) >= 0;
-        if (!more || packet->stream_index == stream) avcodec_send_packet(decoder.get(), more ? packet.get() : nullptr);
+        if (!more || packet->stream_index == stream) {
+            const int sent = avcodec_send_packet(decoder.get(), more ? packet.get() : nullptr);
+            // A damaged packet costs its own frames only.
+            if (sent != AVERROR_INVALIDDATA) check(sent, path);
+        }
         av_packet_unref(packet.get());
         while (frames.size() < most && avcodec_receive_frame(decoder.get(), frame.get()) >= 0) {
-            const std::int64_t first = video.start_time != AV_NOPTS_VALUE ? video.start_time : 0;
-            const double seconds = static_cast<double>(frame->best_effort_timestamp - first) * av_q2d(video.time_base);
+            double seconds = rate > 0 ? decoded / rate : next;
+            decoded++;
+            // A bare stream, such as a .h264 file, has no timestamps.
+            if (frame->best_effort_timestamp != AV_NOPTS_VALUE) {
+                seconds = static_cast<double>(frame->best_effort_timestamp - first) * av_q2d(video.time_base);
+            }
             if (seconds < next) continue;
             next = seconds + 1;
             frames.push_back(std::move(frame));
@@ -100,6 +111,7 @@ std::vector<Owned<AVFrame>> decode(const char* path, std::size_t most) {
             if (frame == nullptr) throw std::bad_alloc();
         }
     }
+    if (frames.empty()) throw std::runtime_error(std::string(path) + ": no frame can be decoded");
     return frames;
 }
 

@@ -2,6 +2,7 @@
 //
 //     opencv pytorch_model.bin "a dog runs on the beach" *.jpg
 
+#include <algorithm>
 #include <c4c.hpp>
 #include <cstdio>
 #include <opencv2/core.hpp>
@@ -28,15 +29,22 @@ static void rank(const char* weights, const char* sentence, c4c::Span<char*> pat
     options.weights = weights;
     const c4c::Model model(std::move(options));
 
-    std::vector<cv::Mat> pictures;
-    std::vector<c4c::Frame> frames;
-    for (const char* path : paths) {
-        pictures.push_back(cv::imread(path));
-        if (pictures.back().empty()) throw std::runtime_error(std::string(path) + " cannot be read");
-        frames.push_back(frame_of(pictures.back()));
+    const std::vector<float> text = model.embed_text(sentence);
+
+    // Some at a time: decoded pictures are large, and many do not fit in memory at once.
+    const std::size_t group = 64;
+    for (std::size_t begin = 0; begin < paths.size(); begin += group) {
+        const std::size_t n = std::min(group, paths.size() - begin);
+        std::vector<cv::Mat> pictures;
+        std::vector<c4c::Frame> frames;
+        for (const char* path : c4c::Span<char*>(&paths[begin], n)) {
+            pictures.push_back(cv::imread(path));
+            if (pictures.back().empty()) throw std::runtime_error(std::string(path) + " cannot be read");
+            frames.push_back(frame_of(pictures.back()));
+        }
+        const c4c::Matrix cosines = c4c::similarity(text, model.embed_images(frames));
+        for (std::size_t i = 0; i < n; i++) std::printf("%+.4f  %s\n", cosines[0][i], paths[begin + i]);
     }
-    const c4c::Matrix cosines = c4c::similarity(model.embed_text(sentence), model.embed_images(frames));
-    for (std::size_t i = 0; i < paths.size(); i++) std::printf("%+.4f  %s\n", cosines[0][i], paths[i]);
 }
 
 int main(int argc, char** argv) {

@@ -18,9 +18,12 @@ type entry struct {
 	Added   time.Time `json:"added"`
 	Windows int       `json:"windows"`
 
-	windows []c4c.Segment
+	times   []window
 	vectors []float32 // of all windows, one behind the other
 }
+
+// window is a part of a video.
+type window struct{ start, end time.Duration }
 
 // result is a video that was found, and its window that fits best.
 type result struct {
@@ -42,10 +45,9 @@ func (x *index) add(name string, windows []c4c.Segment) *entry {
 	if _, err := rand.Read(id); err != nil {
 		panic(err) // the system has no random numbers
 	}
-	e := &entry{
-		ID: hex.EncodeToString(id), Name: name, Added: time.Now(), Windows: len(windows), windows: windows,
-	}
+	e := &entry{ID: hex.EncodeToString(id), Name: name, Added: time.Now(), Windows: len(windows)}
 	for _, w := range windows {
+		e.times = append(e.times, window{w.Start, w.End})
 		e.vectors = append(e.vectors, w.Vector...)
 	}
 	x.mu.Lock()
@@ -63,6 +65,12 @@ func (x *index) remove(id string) bool {
 	return found
 }
 
+func (x *index) len() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.videos)
+}
+
 // list is all videos, in the order of their coming.
 func (x *index) list() []*entry {
 	x.mu.RLock()
@@ -75,10 +83,13 @@ func (x *index) list() []*entry {
 	return list
 }
 
-// search is the videos that fit a text's vector best, at most limit of them, the best first.
+// search is the videos that fit a text's vector best, at most limit of them, the best first, and by their ids
+// where they fit equally.
 func (x *index) search(query []float32, limit int) ([]result, error) {
-	results := []result{}
-	for _, e := range x.list() {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	results := make([]result, 0, len(x.videos))
+	for _, e := range x.videos {
 		scores, err := c4c.SimilarityFlat(query, e.vectors, len(query))
 		if err != nil {
 			return nil, err
@@ -89,11 +100,13 @@ func (x *index) search(query []float32, limit int) ([]result, error) {
 				best = i
 			}
 		}
-		window := e.windows[best]
+		at := e.times[best]
 		results = append(results, result{
-			ID: e.ID, Name: e.Name, Score: scores[best], Start: window.Start.Seconds(), End: window.End.Seconds(),
+			ID: e.ID, Name: e.Name, Score: scores[best], Start: at.start.Seconds(), End: at.end.Seconds(),
 		})
 	}
-	slices.SortStableFunc(results, func(a, b result) int { return cmp.Compare(b.Score, a.Score) })
+	slices.SortFunc(results, func(a, b result) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.ID, b.ID))
+	})
 	return results[:min(limit, len(results))], nil
 }

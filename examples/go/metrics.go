@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ func (s *service) metrics(w http.ResponseWriter, _ *http.Request) error {
 	alone := func(n any) string { return fmt.Sprintf(" %v", n) }
 	seconds := func(stage string, d time.Duration) string { return labelled("stage", stage, d.Seconds()) }
 
-	write("videos", "gauge", "Videos in the index.", alone(len(s.index.list())))
+	write("videos", "gauge", "Videos in the index.", alone(s.index.len()))
 	write("calls_total", "counter", "Calls that embed or score, begun.", alone(stats.Calls))
 	write("calls_running", "gauge", "Calls that have not ended.", alone(stats.Running))
 	write("calls_waiting", "gauge", "Calls that wait for room, and decoders for a core.", alone(stats.WaitingCalls))
@@ -47,6 +48,6 @@ func (s *service) metrics(w http.ResponseWriter, _ *http.Request) error {
 		seconds("text_forward", stats.TextForward), seconds("image_forward", stats.ImageForward))
 
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, err = w.Write([]byte(text.String()))
-	return err
+	io.WriteString(w, text.String())
+	return nil
 }

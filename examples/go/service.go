@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/libc4c/libc4c/bindings/go/c4c"
@@ -20,14 +23,23 @@ import (
 
 type service struct {
 	config
-	model *c4c.Model
-	index index
+	model   *c4c.Model
+	index   index
+	uploads chan struct{} // has an element for each that is taken in
+	running sync.WaitGroup
 }
 
 func newService(model *c4c.Model, cfg config) *service {
-	return &service{config: cfg, model: model, index: index{videos: map[string]*entry{}}}
+	return &service{
+		config:  cfg,
+		model:   model,
+		index:   index{videos: map[string]*entry{}},
+		uploads: make(chan struct{}, cfg.maxUploads),
+	}
 }
 
+// handler answers all requests. What a route's function returns as an error is answered here, so that it
+// returns none once it has begun to answer.
 func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -41,14 +53,27 @@ func (s *service) handler() http.Handler {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			start, level := time.Now(), slog.LevelInfo
 			err := handle(w, r)
-			if err != nil && answerError(w, err) == http.StatusInternalServerError {
+			if err != nil && answerError(w, r, err) == http.StatusInternalServerError {
 				level = slog.LevelError
 			}
 			slog.Log(r.Context(), level, "request",
 				"method", r.Method, "path", r.URL.Path, "took", time.Since(start), "error", err)
 		})
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.running.Add(1)
+		defer s.running.Done()
+		if r.Body != http.NoBody {
+			// The server reads what a handler leaves, so this is for every route. Not the server's
+			// ReadTimeout, which would go on while a video is embedded, and cancel that. Where it
+			// fails there is no connection, and so do the reads.
+			reading := http.NewResponseController(w)
+			reading.SetReadDeadline(time.Now().Add(s.uploadTimeout))
+			stop := context.AfterFunc(r.Context(), func() { reading.SetReadDeadline(time.Now()) })
+			defer stop()
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // problem is an error that is the request's own.
@@ -59,76 +84,94 @@ type problem struct {
 
 func (p problem) Error() string { return p.text }
 
+// videoError is why a video was not embedded.
+type videoError struct {
+	source
+	err error
+}
+
+// Error has the video's name for its path, which may be a URL with a password.
+func (v videoError) Error() string { return strings.ReplaceAll(v.err.Error(), v.path, v.name) }
+
+func (v videoError) Unwrap() error { return v.err }
+
 // statusCallerGone is what nginx logs for a caller who did not wait for the answer.
 const statusCallerGone = 499
 
-// answerError tells the caller what went wrong, if there is one still, and returns the status.
-func answerError(w http.ResponseWriter, err error) int {
+// answerError tells the caller what went wrong, if there is one still, and returns the status. What the
+// error says beyond that may name paths of this machine, and is for the log.
+func answerError(w http.ResponseWriter, r *http.Request, err error) int {
 	var own problem
 	var tooLarge *http.MaxBytesError
-	status := http.StatusInternalServerError
+	late := errors.Is(err, os.ErrDeadlineExceeded)
+	stopping := late && errors.Is(context.Cause(r.Context()), errStopping)
+	told := problem{http.StatusInternalServerError, "the service failed"}
 	for _, known := range []struct {
-		is     bool
-		status int
+		is bool
+		problem
 	}{
-		{errors.As(err, &own), own.status},
-		{errors.As(err, &tooLarge), http.StatusRequestEntityTooLarge},
-		{errors.Is(err, os.ErrDeadlineExceeded), http.StatusRequestTimeout},
-		{errors.Is(err, errStopping), http.StatusServiceUnavailable},
-		{errors.Is(err, c4c.ErrClosed), http.StatusServiceUnavailable},
-		{errors.Is(err, c4c.ErrOutOfMemory), http.StatusServiceUnavailable},
-		{errors.Is(err, c4c.ErrTimeout), http.StatusGatewayTimeout},
-		{errors.Is(err, c4c.ErrCancelled), statusCallerGone},
-		{errors.Is(err, c4c.ErrMediaFormat), http.StatusUnsupportedMediaType},
-		{errors.Is(err, c4c.ErrNoVideo), http.StatusUnsupportedMediaType},
-		{errors.Is(err, c4c.ErrInvalidArgument), http.StatusBadRequest},
-		{errors.Is(err, c4c.ErrLimit), http.StatusUnprocessableEntity},
-		{errors.Is(err, c4c.ErrForbidden), http.StatusForbidden},
-		{errors.Is(err, c4c.ErrMediaIO), http.StatusUnprocessableEntity},
+		{errors.As(err, &own), own},
+		{errors.As(err, &tooLarge), problem{http.StatusRequestEntityTooLarge, "the request is too large"}},
+		{stopping || errors.Is(err, errStopping) || errors.Is(err, c4c.ErrClosed),
+			problem{http.StatusServiceUnavailable, "the service is stopping"}},
+		{late, problem{http.StatusRequestTimeout, "the request did not arrive in time"}},
+		{errors.Is(err, c4c.ErrOutOfMemory), problem{http.StatusServiceUnavailable, "there is too little memory now"}},
+		{errors.Is(err, c4c.ErrTimeout), problem{http.StatusGatewayTimeout, "not done in time"}},
+		{errors.Is(err, c4c.ErrCancelled), problem{statusCallerGone, "cancelled"}},
+		{errors.Is(err, c4c.ErrMediaFormat), problem{http.StatusUnsupportedMediaType, "no video of a known format"}},
+		{errors.Is(err, c4c.ErrNoVideo), problem{http.StatusUnsupportedMediaType, "there is no video in it"}},
+		{errors.Is(err, c4c.ErrInvalidArgument), problem{http.StatusBadRequest, "it cannot be embedded in this way"}},
+		{errors.Is(err, c4c.ErrLimit), problem{http.StatusUnprocessableEntity, "larger than what is embedded here"}},
+		{errors.Is(err, c4c.ErrForbidden), problem{http.StatusForbidden, "it wants others opened, which is not allowed"}},
+		{errors.Is(err, c4c.ErrMediaIO), problem{http.StatusUnprocessableEntity, "it cannot be read"}},
 	} {
 		if known.is {
-			status = known.status
+			told = known.problem
 			break
 		}
 	}
-	text := err.Error()
-	if status == http.StatusInternalServerError {
-		text = http.StatusText(status) // the log says more
+	var video videoError
+	if errors.As(err, &video) {
+		told.text = video.name + ": " + told.text
 	}
-	answer(w, status, map[string]string{"error": text})
-	return status
+	answer(w, told.status, map[string]string{"error": told.text})
+	return told.status
 }
 
-func answer(w http.ResponseWriter, status int, body any) error {
+// answer ends a request. Where writing fails there is nobody to tell.
+func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	return json.NewEncoder(w).Encode(body)
+	json.NewEncoder(w).Encode(body)
 }
 
 // addVideo takes a video from the request, from a folder or from the network, and embeds it.
 func (s *service) addVideo(w http.ResponseWriter, r *http.Request) error {
-	// Not the server's ReadTimeout, which would go on while the video is embedded, and cancel that.
-	reading := http.NewResponseController(w)
-	if err := reading.SetReadDeadline(time.Now().Add(s.uploadTimeout)); err != nil {
-		return err
+	select {
+	case s.uploads <- struct{}{}:
+		defer func() { <-s.uploads }()
+	default:
+		w.Header().Set("Retry-After", "1")
+		return problem{http.StatusServiceUnavailable, "as many videos as may be are being taken in"}
 	}
 	source, err := s.source(w, r)
 	if err != nil {
 		return err
 	}
 	defer source.remove()
-	if err := reading.SetReadDeadline(time.Time{}); err != nil {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.embedTimeout)
 	defer cancel()
 	windows, err := s.embed(ctx, source)
 	if err != nil {
-		return err
+		return videoError{source, err}
 	}
 	e := s.index.add(source.name, windows)
 	w.Header().Set("Location", "/videos/"+e.ID)
-	return answer(w, http.StatusCreated, e)
+	answer(w, http.StatusCreated, e)
+	return nil
 }
 
 // source is where a video is.
@@ -170,7 +213,7 @@ func spool(r *http.Request) (_ source, err error) {
 			return source{}, problem{http.StatusBadRequest, "no part of the form is named video"}
 		}
 		if err != nil {
-			return source{}, badUpload(err)
+			return source{}, unread("the upload ends early", err)
 		}
 		if part.FormName() != "video" {
 			continue
@@ -179,7 +222,7 @@ func spool(r *http.Request) (_ source, err error) {
 		if err != nil {
 			return source{}, err
 		}
-		from := source{name: part.FileName(), path: file.Name(), spooled: true}
+		from := source{name: cmp.Or(part.FileName(), "video"), path: file.Name(), spooled: true}
 		_, err = io.Copy(file, uploadReader{part})
 		if closed := file.Close(); err == nil {
 			err = closed
@@ -202,17 +245,18 @@ type uploadReader struct{ io.Reader }
 func (u uploadReader) Read(p []byte) (int, error) {
 	n, err := u.Reader.Read(p)
 	if err != nil && err != io.EOF {
-		err = badUpload(err)
+		err = unread("the upload ends early", err)
 	}
 	return n, err
 }
 
-func badUpload(err error) error {
+// unread is the error of a body that could not be read to its end.
+func unread(what string, err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
 	}
-	return problem{http.StatusBadRequest, "the upload ends early: " + err.Error()}
+	return problem{http.StatusBadRequest, what + ": " + err.Error()}
 }
 
 // named is a video of which the caller says where it is.
@@ -220,8 +264,15 @@ func (s *service) named(body io.Reader) (source, error) {
 	var request struct{ Path, URL string }
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&request); err != nil {
-		return source{}, problem{http.StatusBadRequest, "the request's JSON: " + err.Error()}
+	err := decoder.Decode(&request)
+	if err == nil {
+		// To the end of the request, as in spool.
+		if _, err = decoder.Token(); err == nil {
+			err = errors.New("something follows the object")
+		}
+	}
+	if err != io.EOF {
+		return source{}, unread("the request's JSON", err)
 	}
 	switch {
 	case (request.Path == "") == (request.URL == ""):
@@ -235,7 +286,7 @@ func (s *service) named(body io.Reader) (source, error) {
 	if err != nil || address.Scheme != "http" && address.Scheme != "https" {
 		return source{}, problem{http.StatusBadRequest, "expected an http or https URL"}
 	}
-	return source{name: request.URL, path: request.URL, network: true}, nil
+	return source{name: address.Redacted(), path: request.URL, network: true}, nil
 }
 
 // below is a file in the media folder, also after all links are followed.
@@ -271,7 +322,8 @@ func (s *service) embed(ctx context.Context, from source) ([]c4c.Segment, error)
 }
 
 func (s *service) listVideos(w http.ResponseWriter, _ *http.Request) error {
-	return answer(w, http.StatusOK, map[string]any{"videos": s.index.list()})
+	answer(w, http.StatusOK, map[string]any{"videos": s.index.list()})
+	return nil
 }
 
 func (s *service) removeVideo(w http.ResponseWriter, r *http.Request) error {
@@ -283,11 +335,13 @@ func (s *service) removeVideo(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *service) search(w http.ResponseWriter, r *http.Request) error {
-	query, limit := r.FormValue("q"), 10
+	// Not r.FormValue, which writes a form's files to the disk, however large.
+	values := r.URL.Query()
+	query, limit := values.Get("q"), 10
 	if query == "" {
 		return problem{http.StatusBadRequest, "q is missing: what to look for"}
 	}
-	if text := r.FormValue("limit"); text != "" {
+	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 1000 {
 			return problem{http.StatusBadRequest, "limit is not a number from 1 to 1000"}
@@ -295,6 +349,9 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 		limit = n
 	}
 	vectors, err := s.model.EmbedText(r.Context(), query)
+	if errors.Is(err, c4c.ErrInvalidArgument) {
+		return problem{http.StatusBadRequest, "q is not UTF-8 without NUL"}
+	}
 	if err != nil {
 		return err
 	}
@@ -302,13 +359,14 @@ func (s *service) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, map[string]any{"query": query, "results": results})
+	answer(w, http.StatusOK, map[string]any{"query": query, "results": results})
+	return nil
 }
 
 func (s *service) health(w http.ResponseWriter, _ *http.Request) error {
 	if _, err := s.model.Stats(); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, "ok\n")
-	return err
+	io.WriteString(w, "ok\n")
+	return nil
 }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #if __cplusplus >= 202002L
@@ -24,6 +25,9 @@ static_assert(std::is_aggregate_v<c4c::Call> && std::is_aggregate_v<c4c::Frame> 
 // Nothing ends a string_view.
 static_assert(!std::is_convertible_v<std::string_view, CString>);
 static_assert(!std::is_convertible_v<std::vector<std::string_view>, CStrings>);
+// A path is one string, not a range of its parts.
+static_assert(!std::is_convertible_v<std::filesystem::path, CStrings>);
+static_assert(std::is_convertible_v<std::vector<std::filesystem::path>, CStrings>);
 // Constants are not written to.
 static_assert(!std::is_convertible_v<const std::vector<float>&, Span<float>>);
 static_assert(!std::is_convertible_v<std::vector<double>&, Span<float>>);
@@ -59,11 +63,24 @@ TEST(Span, IsMadeFromWhateverLiesSideBySide) {
     EXPECT_EQ(std::vector<float>(read.begin(), read.end()), vector);
 }
 
+namespace {
+
+// A string that does not know its size.
+struct Pointed {
+    const char* text;
+    const char* c_str() const { return text; }
+};
+
+}  // namespace
+
 TEST(CString, BorrowsAndSeesWhatCWouldNot) {
     const std::string text = "a dog";
     EXPECT_EQ(CString(text).c_str(), text.c_str());
     const std::filesystem::path path = "/tmp/dog.mp4";
     EXPECT_EQ(CString(path).c_str(), path.c_str());
+    const Pointed pointed{"a dog"};
+    EXPECT_EQ(CString(pointed).c_str(), pointed.text);
+    EXPECT_FALSE(CString(pointed).has_nul());
     EXPECT_FALSE(CString("a dog").has_nul());
     EXPECT_FALSE(CString(std::string()).has_nul());
     EXPECT_TRUE(CString(std::string("a\0dog", 5)).has_nul());
@@ -93,6 +110,7 @@ TEST(CStrings, PassesPointersOnAndMakesThemOfStrings) {
 
 TEST(Failure, JoinsItsPartsAndIsCut) {
     EXPECT_STREQ(c4c::Failure(Status::limit, "at ", std::size_t{7}, ", ", -3).message(), "at 7, -3");
+    EXPECT_STREQ(c4c::Failure(Status::limit, std::string_view(), "x").message(), "x");
     const c4c::Failure long_one(Status::limit, std::string(1000, 'x'), "y");
     EXPECT_EQ(std::string(long_one.message()), std::string(sizeof(c4c_error::message) - 1, 'x'));
     EXPECT_EQ(c4c::Failure().status(), Status::ok);
@@ -104,11 +122,14 @@ TEST(Result, HasAValueOrAFailure) {
     EXPECT_EQ(*good, "value");
     EXPECT_EQ(good->size(), 5u);
     EXPECT_EQ(good.status(), Status::ok);
+    const std::string& value = good.value();
+    EXPECT_EQ(&value, &*good);
     EXPECT_EQ(std::move(good).value(), "value");
 
     c4c::Result<std::string> bad = c4c::Failure(Status::limit, "too much");
     EXPECT_FALSE(bad.has_value());
     EXPECT_STREQ(bad.message(), "too much");
+    expect_error(Status::limit, "too much", [&] { return bad.value(); });
     expect_error(Status::limit, "too much", [&] { return std::move(bad).value(); });
     expect_error(Status::limit, "too much", [] { c4c::Result<void>(c4c::Failure(Status::limit, "too much")).value(); });
 }
@@ -127,6 +148,18 @@ TEST(Matrix, HasRows) {
     const c4c::MatrixView view = matrix;
     for (c4c::Span<const float> row : view) firsts.push_back(row[2]);
     EXPECT_EQ(firsts, (std::vector<float>{3, 6}));
+    // An iterator outlives the view that it came from.
+    std::optional<c4c::MatrixView> gone(view);
+    auto row = gone->begin();
+    gone.emplace(nullptr, 0, 0);
+    EXPECT_EQ(row->data(), matrix.data());
+    EXPECT_EQ(row++->size(), 3u);
+    EXPECT_EQ((*row).data(), matrix[1].data());
+    EXPECT_TRUE(++row == view.end());
+    auto own = read.begin();
+    EXPECT_EQ((++own)->data(), matrix[1].data());
+    own = read.begin();
+    EXPECT_EQ(own->data(), matrix.data());
     EXPECT_EQ(matrix.values().size(), 6u);
     EXPECT_EQ(std::move(matrix).values(), (std::vector<float>{1, 2, 3, 7, 5, 6}));
     EXPECT_EQ(c4c::Matrix().rows(), 0u);
@@ -137,6 +170,23 @@ TEST(Flags, AreJoined) {
               std::uint32_t{C4C_RAW_OUTPUT | C4C_STRICT_TEXT});
     EXPECT_EQ(static_cast<std::uint32_t>(c4c::VideoFlag::apply_rotation | c4c::VideoFlag::strict_decode),
               std::uint32_t{C4C_APPLY_ROTATION} | std::uint32_t{C4C_STRICT_DECODE});
+}
+
+template <class Clock, class Duration>
+void has_ends() {
+    using Point = std::chrono::time_point<Clock, Duration>;
+    EXPECT_EQ(c4c::Call::until(Point::min()).timeout.count(), 1);
+    EXPECT_GT(c4c::Call::until(Point::max()).timeout, std::chrono::hours(24 * 365 * 100));
+}
+
+TEST(Call, TakesTheFirstAndLastPointsInTime) {
+    using std::chrono::steady_clock;
+    using std::chrono::system_clock;
+    has_ends<steady_clock, steady_clock::duration>();
+    has_ends<steady_clock, std::chrono::microseconds>();
+    has_ends<system_clock, system_clock::duration>();
+    has_ends<system_clock, std::chrono::seconds>();
+    has_ends<system_clock, std::chrono::duration<double>>();
 }
 
 TEST(Call, EndsAtAPointInTime) {

@@ -1,5 +1,6 @@
 // Video files: by path, in memory, read by functions, many, and in windows.
 
+#include <limits>
 #include <sstream>
 #include <thread>
 
@@ -150,6 +151,8 @@ TEST(Io, ReaderOfAStreamKeepsToTheContract) {
     EXPECT_EQ(reader.seek(1, c4c::Whence::set), 1);
     EXPECT_EQ(reader.seek(-1, c4c::Whence::set), -1);
     EXPECT_EQ(reader.seek(-100, c4c::Whence::set), -1);
+    EXPECT_EQ(reader.seek(std::numeric_limits<std::int64_t>::max(), c4c::Whence::set), -1);
+    EXPECT_EQ(reader.seek(std::numeric_limits<std::int64_t>::min(), c4c::Whence::set), -1);
     EXPECT_EQ(reader.seek(0, static_cast<c4c::Whence>(77)), -1);
 }
 
@@ -275,6 +278,9 @@ TEST(Segments, HaveTimesAndVectors) {
         i++;
     }
     EXPECT_EQ(i, segments.size());
+    EXPECT_EQ(segments.begin()->vector.data(), segments.vectors().data());
+    const auto row = segments.vectors().begin();
+    EXPECT_EQ(row->data(), segments.vectors().data());
     EXPECT_EQ(c4c::similarity(segments.vectors(), model.embed_text("a dog")).rows(), segments.size());
     expect_error(Status::invalid_argument, "step_us",
                  [&] { model.embed_segments(video(), milliseconds(1), milliseconds(0)); });

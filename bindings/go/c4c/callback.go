@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"runtime"
 	"runtime/cgo"
 	"unsafe"
@@ -70,8 +71,13 @@ func (h *hosted) run(f func() error) bool {
 }
 
 // settle is what the call returns that failed with err, or with nil.
-func (h *hosted) settle(err error) error {
+func (h *hosted) settle(ctx context.Context, err error) error {
 	h.thrown.again()
+	// A function that heeds ctx may tell of its end before the library has seen it.
+	if err != nil && h.failed != nil && ctx.Err() != nil &&
+		(errors.Is(h.failed, ctx.Err()) || errors.Is(h.failed, context.Cause(ctx))) {
+		return ended(ctx)
+	}
 	var e *Error
 	if h.failed != nil && errors.As(err, &e) && e.cause == nil {
 		e.cause = h.failed
@@ -90,11 +96,28 @@ type source struct {
 	hosted
 	reader io.Reader
 	seeker io.Seeker // nil: the bytes come once, in order
+	first  int64     // where seeker stood: the library's place 0
 	next   error     // what Read returned together with bytes
 }
 
 // seekSize is the whence that asks for the size.
 const seekSize = C.C4C_SEEK_SIZE
+
+// open finds out where the reader stands, and whether it can go elsewhere. It tells false if it did not
+// return.
+func (s *source) open() bool {
+	seeker, ok := s.reader.(io.Seeker)
+	if !ok {
+		return true
+	}
+	s.thrown = protect(func() {
+		// A pipe has a Seek, too, which fails.
+		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil && at >= 0 {
+			s.seeker, s.first = seeker, at
+		}
+	})
+	return s.thrown == nil
+}
 
 // read is io.Reader's Read with what C expects: bytes or an error, and 0 only at the end.
 func (s *source) read(buffer []byte) (n int, err error) {
@@ -117,10 +140,15 @@ func (s *source) read(buffer []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
+// seek is io.Seeker's Seek with what C expects: places are counted from where the reader stood.
 func (s *source) seek(offset int64, whence int) (int64, error) {
 	if whence != seekSize {
 		s.next = nil
-		return s.seeker.Seek(offset, whence)
+		if whence == io.SeekStart {
+			offset += s.first
+		}
+		at, err := s.seeker.Seek(offset, whence)
+		return at - s.first, err
 	}
 	here, err := s.seeker.Seek(0, io.SeekCurrent)
 	if err != nil {
@@ -131,7 +159,7 @@ func (s *source) seek(offset int64, whence int) (int64, error) {
 		return 0, err
 	}
 	_, err = s.seeker.Seek(here, io.SeekStart)
-	return size, err
+	return max(0, size-s.first), err
 }
 
 //export c4cGoRead
@@ -151,7 +179,7 @@ func c4cGoRead(handle C.uintptr_t, buffer *C.uint8_t, size C.size_t) C.int64_t {
 //export c4cGoSeek
 func c4cGoSeek(handle C.uintptr_t, offset C.int64_t, whence C.int32_t) C.int64_t {
 	s := cgo.Handle(handle).Value().(*source)
-	if whence == io.SeekStart && offset < 0 {
+	if whence == io.SeekStart && (offset < 0 || int64(offset) > math.MaxInt64-s.first) {
 		return -1 // a damaged file asks for that, which is no failure of the reader's
 	}
 	at := int64(0)

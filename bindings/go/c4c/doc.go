@@ -51,7 +51,12 @@
 // Readers, progress functions and log handlers are called on threads that the library holds meanwhile,
 // in goroutines of their own. A panic in a reader or a progress function does not unwind the library:
 // it ends the call, and goes on in the caller; so does [runtime.Goexit], which is what FailNow of a
-// test does. One in a log handler is dropped.
+// test does. The panic has its value, but the stack of the caller; to know that of the origin, recover
+// there. One in a log handler is dropped.
+//
+// While a reader or a progress function runs, also while it waits for the network, its call keeps its
+// place among Options.MaxConcurrentCalls. So these functions must not call methods that embed pictures
+// or videos or that score without a deadline: such calls can wait for places that only they could free.
 //
 // # Signals
 //

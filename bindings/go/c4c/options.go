@@ -57,7 +57,10 @@ type Options struct {
 	LogLevel LogLevel
 	// MaxConcurrentCalls bounds the calls that are in the library at a time: so many of texts, and as
 	// many of pictures, videos and scores. Each of these holds an OS thread until it returns; a
-	// goroutine that waits for its turn holds none. 0: 256.
+	// goroutine that waits for its turn holds none. A call whose reader waits for the network keeps its
+	// place, and so does one whose reader or progress function makes other calls: if these embed
+	// pictures or videos or score, they need a deadline, since all places may be held by such calls,
+	// which then wait for each other. 0: 256.
 	MaxConcurrentCalls int
 }
 

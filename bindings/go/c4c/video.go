@@ -172,35 +172,37 @@ func (m *Model) EmbedVideoBytes(ctx context.Context, data []byte, options *Video
 
 // EmbedVideoReader embeds a video that r reads. Otherwise as [Model.EmbedVideo].
 //
-// If r is an [io.Seeker] whose Seek works, it is read from its beginning, wherever it stands. If not,
-// it is read once, from where it stands, and its packets are kept in memory: at most 256 MiB, else
-// [ErrLimit]; an MP4 file whose index is at its end cannot be read so. r is left anywhere, and not
-// closed.
+// The video begins where r stands. If r is not an [io.Seeker] whose Seek works, it is read once, and its
+// packets are kept in memory: at most 256 MiB, else [ErrLimit]; an MP4 file whose index is at its end
+// cannot be read so. r is left anywhere, and not closed.
 //
-// The methods of r are called one at a time, by a goroutine that is not the caller's; they must not
-// call Close of this model, nor keep the slices that they are given. An error of theirs is in the chain
-// of the call's error. A panic in one of them goes through the caller of EmbedVideoReader, once the
-// library has ended the call. ctx is looked at between two calls of Read, and cannot end one that
-// hangs.
+// The methods of r are called one at a time, by goroutines that are not the caller's; they must not
+// call Close of this model, nor keep the slices that they are given. Nor may they call methods that
+// embed pictures or videos or that score without a deadline: each of these waits for a slot of
+// Options.MaxConcurrentCalls, which this call holds one of, also while r waits for the network. An
+// error of theirs is in the chain of the call's error, or is its error, by ctx, where it is that of ctx.
+// A panic in one of them goes through the caller of EmbedVideoReader, once the library has ended the
+// call, with the same value and the caller's stack: what wants to know the stack of the reader's must
+// recover there. ctx is looked at between two calls of Read, and cannot end one that hangs.
 func (m *Model) EmbedVideoReader(ctx context.Context, r io.Reader, options *VideoOptions) ([]float32, error) {
 	if r == nil {
 		return nil, invalid("r is nil")
 	}
 	s := &source{reader: r}
-	seekable := C.int32_t(0)
-	if seeker, ok := r.(io.Seeker); ok {
-		// A pipe has a Seek, too, which fails.
-		if _, err := seeker.Seek(0, io.SeekStart); err == nil {
-			s.seeker, seekable = seeker, 1
-		}
-	}
 	handle := cgo.NewHandle(s)
 	defer handle.Delete()
 	vector, err := m.video(ctx, options, func(c *call, video *C.c4c_video_options, out []float32) C.c4c_status {
+		if !s.open() {
+			return C.C4C_E_INTERNAL // which settle does not return
+		}
+		seekable := C.int32_t(0)
+		if s.seeker != nil {
+			seekable = 1
+		}
 		return C.c4c_go_embed_video_io(m.handle, C.uintptr_t(handle), seekable, video,
 			&c.limits, floats(out), C.size_t(len(out)), &c.err)
 	})
-	return vector, s.settle(err)
+	return vector, s.settle(ctx, err)
 }
 
 // VideoResult is what one file of several came to.
@@ -216,7 +218,8 @@ type VideoResult struct {
 //
 // progress, if not nil, is told after each file how many are done, by a goroutine that is not the
 // caller's. If it returns an error, the call ends with [ErrCancelled] and that error in its chain; a
-// panic in it goes through the caller of EmbedVideos. ctx and options are for all files together.
+// panic in it goes through the caller of EmbedVideos, with the caller's stack. It holds a slot as readers
+// do, see [Model.EmbedVideoReader]. ctx and options are for all files together.
 // Errors of the call: [ErrInvalidArgument], [ErrModality], [ErrCancelled], [ErrTimeout], [ErrClosed].
 func (m *Model) EmbedVideos(ctx context.Context, paths []string, options *VideoOptions,
 	progress func(done, total int) error) ([]VideoResult, error) {
@@ -245,7 +248,7 @@ func (m *Model) EmbedVideos(ctx context.Context, paths []string, options *VideoO
 		message = C.GoString(&c.err.message[0])
 		return status
 	})
-	if err = o.settle(err); err != nil {
+	if err = o.settle(ctx, err); err != nil {
 		return nil, err
 	}
 	results := make([]VideoResult, len(paths))
