@@ -262,7 +262,11 @@ public:
 
 private:
     void append(std::size_t& end, std::string_view text) noexcept {
-        end += text.copy(raw_.message + end, sizeof raw_.message - 1 - end);
+        const std::size_t room = sizeof raw_.message - 1 - end;
+        const std::size_t n = text.size() < room ? text.size() : room;
+        // An empty view may point nowhere, which memcpy does not take.
+        if (n != 0) std::memcpy(raw_.message + end, text.data(), n);
+        end += n;
     }
 
     template <class Integer, class = std::enable_if_t<std::is_integral_v<Integer>>>
