@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -54,7 +55,8 @@ func load(t *testing.T, options c4c.Options) *c4c.Model {
 }
 
 var usual = config{
-	maxUpload: 1 << 20, uploadTimeout: time.Minute, embedTimeout: time.Minute, grace: time.Minute,
+	maxUpload: 1 << 20, maxUploads: 8, grace: time.Minute,
+	uploadTimeout: time.Minute, embedTimeout: time.Minute, answerTimeout: time.Minute,
 }
 
 // start runs the service's handler with a model of its own.
@@ -139,7 +141,7 @@ func TestUploadSearchDelete(t *testing.T) {
 		t.Errorf("%+v, %+v", first, second)
 	}
 	results := request[found](t, http.StatusOK, "GET", address+"/search?q=a+dog+runs", "", nil).Results
-	if len(results) != 2 || results[0].ID != first.ID || results[1].ID != second.ID {
+	if len(results) != 2 || results[0].ID >= results[1].ID { // they fit equally
 		t.Fatalf("%+v", results)
 	}
 	text, err := model.EmbedText(context.Background(), "a dog runs")
@@ -256,10 +258,13 @@ func TestNamedVideos(t *testing.T) {
 		`{"url": "` + files.URL + `/none.mp4"}`:    http.StatusUnprocessableEntity,
 		`{"url": "file:///etc/passwd"}`:            http.StatusBadRequest,
 		`{"url": "` + url + `", "path": "in.mp4"}`: http.StatusBadRequest,
-		`{}`:                 http.StatusBadRequest,
-		`{"file": "in.mp4"}`: http.StatusBadRequest,
-		`{"path": "in.mp4"`:  http.StatusBadRequest,
-		`{"path": "\u0000"}`: http.StatusNotFound,
+		`{}`:                   http.StatusBadRequest,
+		`{"file": "in.mp4"}`:   http.StatusBadRequest,
+		`{"path": "in.mp4"`:    http.StatusBadRequest,
+		`{"path": "in.mp4"}x`:  http.StatusBadRequest,
+		`{"path": "in.mp4"}{}`: http.StatusBadRequest,
+		`{"path": "` + strings.Repeat("a", 1<<16) + `"}`: http.StatusRequestEntityTooLarge,
+		`{"path": "\u0000"}`:                             http.StatusNotFound,
 	} {
 		request[any](t, status, "POST", address+"/videos", "application/json", []byte(body))
 	}
@@ -293,7 +298,7 @@ func TestBadRequests(t *testing.T) {
 	for _, query := range []string{"", "?q=", "?q=a&limit=0", "?q=a&limit=x", "?q=a&limit=1001", "?q=%ff", "?q=%00"} {
 		request[failed](t, http.StatusBadRequest, "GET", address+"/search"+query, "", nil)
 	}
-	if left, _ := filepath.Glob(filepath.Join(spool, "*")); len(left) != 0 {
+	if left := spooled(spool); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	model.Close()
@@ -365,6 +370,11 @@ type held struct {
 const pass = 200
 
 func hold(t *testing.T, grace time.Duration) *held {
+	contentType, body := form(t, "video", "a.mp4", read(t, video))
+	return holdThis(t, grace, contentType, bytes.NewReader(body))
+}
+
+func holdThis(t *testing.T, grace time.Duration, contentType string, body io.Reader) *held {
 	t.Helper()
 	model := load(t, c4c.Options{MaxBatch: pass, MaxBatchDelay: time.Hour})
 	listener, err := net.Listen("tcp", "localhost:0")
@@ -376,11 +386,10 @@ func hold(t *testing.T, grace time.Duration) *held {
 	t.Cleanup(leave)
 	h := &held{"http://" + listener.Addr().String(), model, stop, make(chan error, 1), make(chan int, 1), leave}
 	cfg := usual
-	cfg.grace = grace
+	cfg.grace, cfg.media = grace, filepath.Dir(video)
 	go func() { h.stopped <- serve(ctx, listener, model, cfg) }()
 
-	contentType, body := form(t, "video", "a.mp4", read(t, video))
-	r, err := http.NewRequestWithContext(client, "POST", h.address+"/videos", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(client, "POST", h.address+"/videos", body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,12 +483,233 @@ func TestShutdownCancelsWhatTakesTooLong(t *testing.T) {
 }
 
 func TestCallerThatGoesAway(t *testing.T) {
-	h := hold(t, time.Minute)
-	h.leave()
-	h.eventually(t, "the upload being cancelled", func(s c4c.Stats) bool { return s.Running == 0 && s.Cancelled == 1 })
-	h.stop()
-	if err := <-h.stopped; err != nil {
+	uploaded := hold(t, time.Minute)
+	// Without a length, so that the end of the body comes behind the JSON.
+	path := `{"path": "` + filepath.Base(video) + `"}`
+	named := holdThis(t, time.Minute, "application/json", struct{ io.Reader }{strings.NewReader(path)})
+	for _, h := range []*held{uploaded, named} {
+		h.leave()
+		h.eventually(t, "the request being cancelled", func(s c4c.Stats) bool { return s.Running == 0 && s.Cancelled == 1 })
+		h.stop()
+		if err := <-h.stopped; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// spooled is the files in folder.
+func spooled(folder string) []string {
+	left, _ := filepath.Glob(filepath.Join(folder, "*"))
+	return left
+}
+
+// half begins an upload, whose rest comes when finish is called, and tells its status.
+func half(t *testing.T, address string) (status chan int, finish func()) {
+	t.Helper()
+	folder := t.TempDir()
+	t.Setenv("TMPDIR", folder)
+	contentType, body := form(t, "video", "a.mp4", read(t, video))
+	content, send := io.Pipe()
+	t.Cleanup(func() { send.Close() })
+	status = make(chan int, 1)
+	go func() {
+		response, err := http.Post(address+"/videos", contentType, content)
+		if err != nil {
+			status <- 0
+			return
+		}
+		response.Body.Close()
+		status <- response.StatusCode
+	}()
+	send.Write(body[:len(body)/2])
+	for range 10000 {
+		if len(spooled(folder)) > 0 {
+			return status, func() { send.Write(body[len(body)/2:]); send.Close() }
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("the upload did not begin")
+	return nil, nil
+}
+
+func TestShutdownEndsAnUploadThatStillArrives(t *testing.T) {
+	model := load(t, c4c.Options{})
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	cfg := usual
+	cfg.grace = time.Millisecond
+	stopped := make(chan error, 1)
+	go func() { stopped <- serve(ctx, listener, model, cfg) }()
+	answered, _ := half(t, "http://"+listener.Addr().String())
+	stop()
+	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+	if status := <-answered; status != http.StatusServiceUnavailable {
+		t.Errorf("the upload was answered with %d", status)
+	}
+	if left := spooled(os.Getenv("TMPDIR")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestMaxUploads(t *testing.T) {
+	address, _ := start(t, func(c *config) { c.maxUploads = 1 })
+	answered, finish := half(t, address)
+	contentType, body := form(t, "video", "b.mp4", read(t, video))
+	request[failed](t, http.StatusServiceUnavailable, "POST", address+"/videos", contentType, body)
+	finish()
+	if status := <-answered; status != http.StatusCreated {
+		t.Errorf("the first upload was answered with %d", status)
+	}
+	upload(t, address, "b.mp4")
+}
+
+// dial is a connection to the service, whose operations fail when they take too long.
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	connection, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	connection.SetDeadline(time.Now().Add(time.Minute))
+	return connection
+}
+
+func TestBodiesThatNeverArrive(t *testing.T) {
+	address, _ := start(t, func(c *config) { c.uploadTimeout = 50 * time.Millisecond })
+	for _, line := range []string{
+		"GET /healthz", "GET /videos", "DELETE /videos/1", "GET /metrics", "GET /search?q=a", "POST /videos", "PUT /videos",
+		"GET /none",
+	} {
+		connection := dial(t, address)
+		const fields = "Host: a\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+		fmt.Fprintf(connection, "%s HTTP/1.1\r\n%s", line, fields)
+		if text, err := io.ReadAll(connection); err != nil || len(text) == 0 {
+			t.Errorf("%s: %v after %q", line, err, text)
+		}
+	}
+}
+
+func TestCallerThatTakesNoAnswer(t *testing.T) {
+	model := load(t, c4c.Options{})
+	listener, err := net.Listen("tcp", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	stopped := make(chan error, 1)
+	cfg := usual
+	cfg.uploadTimeout, cfg.embedTimeout, cfg.answerTimeout = 50*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
+	go func() { stopped <- serve(ctx, listener, model, cfg) }()
+	connection := dial(t, listener.Addr().String())
+	connection.SetDeadline(time.Now().Add(20 * time.Second))
+	for err == nil { // until the answers have filled all buffers, and then until the service gives up
+		_, err = io.WriteString(connection, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the service waits for a caller who takes no answer")
+	}
+	stop()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// broken is an answer that cannot be written.
+type broken struct {
+	http.ResponseWriter
+	statuses []int
+}
+
+func (b *broken) WriteHeader(status int)    { b.statuses = append(b.statuses, status) }
+func (b *broken) Write([]byte) (int, error) { return 0, errors.New("the caller is gone") }
+
+func TestAnswersThatCannotBeWritten(t *testing.T) {
+	handler := newService(load(t, c4c.Options{}), usual).handler()
+	for _, path := range []string{"/videos", "/search?q=a", "/healthz", "/metrics", "/search"} {
+		w := &broken{ResponseWriter: httptest.NewRecorder()}
+		handler.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if len(w.statuses) > 1 || slices.Contains(w.statuses, http.StatusInternalServerError) {
+			t.Errorf("%s: %v", path, w.statuses)
+		}
+	}
+}
+
+func TestSearchReadsNoBody(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("TMPDIR", folder)
+	contentType, body := form(t, "file", "a.mp4", make([]byte, 50<<20))
+	r := httptest.NewRequest("GET", "/search?q=a", bytes.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
+	w := httptest.NewRecorder()
+	newService(load(t, c4c.Options{}), usual).handler().ServeHTTP(w, r)
+	if w.Code != http.StatusOK || len(spooled(folder)) != 0 {
+		t.Errorf("%d, left behind: %v", w.Code, spooled(folder))
+	}
+	contentType, body = form(t, "q", "", []byte("a"))
+	address, _ := start(t)
+	request[failed](t, http.StatusBadRequest, "GET", address+"/search", contentType, body)
+}
+
+// What callers are told names what they sent, and nothing of this machine; passwords are in no log.
+func TestErrorsAndNamesTellNoSecrets(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	media := t.TempDir()
+	t.Setenv("TMPDIR", media)
+	if err := os.WriteFile(filepath.Join(media, "text.mp4"), []byte("no video"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(video))))
+	defer files.Close()
+	url := strings.Replace(files.URL, "//", "//anna:secret@", 1) + "/"
+
+	cfg := usual
+	cfg.media, cfg.urls = media, true
+	server := httptest.NewServer(newService(load(t, c4c.Options{Logger: slog.Default()}), cfg).handler())
+	videos := server.URL + "/videos"
+	contentType, body := form(t, "video", "mine.mp4", []byte("no video"))
+	told := []string{
+		request[failed](t, http.StatusUnsupportedMediaType, "POST", videos, contentType, body).Error,
+		request[failed](t, http.StatusUnsupportedMediaType, "POST", videos, "application/json",
+			[]byte(`{"path": "text.mp4"}`)).Error,
+		request[failed](t, http.StatusUnprocessableEntity, "POST", videos, "application/json",
+			[]byte(`{"url": "`+url+`none.mp4"}`)).Error,
+	}
+	for i, name := range []string{"mine.mp4", "text.mp4", "none.mp4"} {
+		if !strings.Contains(told[i], name) || strings.Contains(told[i], media) || strings.Contains(told[i], "secret") {
+			t.Errorf("told: %s", told[i])
+		}
+	}
+	body = []byte(`{"url": "` + url + filepath.Base(video) + `"}`)
+	added := request[entry](t, http.StatusCreated, "POST", videos, "application/json", body)
+	if strings.Contains(added.Name, "secret") || !strings.HasSuffix(added.Name, filepath.Base(video)) {
+		t.Errorf("listed: %s", added.Name)
+	}
+	server.Close()
+	if text := log.String(); strings.Contains(text, "secret") || !strings.Contains(text, "C4C_E_MEDIA_FORMAT") {
+		t.Errorf("logged: %s", text)
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	for _, test := range []struct{ arguments, says string }{
+		{"-listen localhost:0 more", "more"}, {"-max-uploads 0", "-max-uploads"},
+		{"-media /no/such/folder", "-media"}, {"-media " + video, "no folder"},
+	} {
+		program := exec.Command(os.Args[0], append([]string{"-weights", "/none"}, strings.Fields(test.arguments)...)...)
+		program.Env = append(os.Environ(), "C4C_TEST_RUN_SERVICE=1")
+		if text, err := program.CombinedOutput(); err == nil || !strings.Contains(string(text), test.says) {
+			t.Errorf("%s: %v, %s", test.arguments, err, text)
+		}
 	}
 }
 

@@ -142,6 +142,9 @@ func (s *source) read(buffer []byte) (n int, err error) {
 
 // seek is io.Seeker's Seek with what C expects: places are counted from where the reader stood.
 func (s *source) seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekStart && (offset < 0 || offset > math.MaxInt64-s.first) {
+		return -1, nil // a damaged file asks for that, which is no failure of the reader's
+	}
 	if whence != seekSize {
 		s.next = nil
 		if whence == io.SeekStart {
@@ -179,9 +182,6 @@ func c4cGoRead(handle C.uintptr_t, buffer *C.uint8_t, size C.size_t) C.int64_t {
 //export c4cGoSeek
 func c4cGoSeek(handle C.uintptr_t, offset C.int64_t, whence C.int32_t) C.int64_t {
 	s := cgo.Handle(handle).Value().(*source)
-	if whence == io.SeekStart && (offset < 0 || int64(offset) > math.MaxInt64-s.first) {
-		return -1 // a damaged file asks for that, which is no failure of the reader's
-	}
 	at := int64(0)
 	ok := s.run(func() (err error) {
 		at, err = s.seek(int64(offset), int(whence))

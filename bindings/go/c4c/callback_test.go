@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/libc4c/libc4c/bindings/go/c4c"
 )
@@ -44,6 +47,10 @@ func TestCallbacksThatDoNotReturn(t *testing.T) {
 				return m.EmbedVideoReader(background, &script{Reader: bytes.NewReader(mp4), at: 2, do: do}, nil)
 			},
 			"Seek": func() (any, error) {
+				r := &script{Reader: bytes.NewReader(mp4), at: 1 << 30, seeks: test.end, seeksAt: 1}
+				return m.EmbedVideoReader(background, r, nil)
+			},
+			"the first Seek": func() (any, error) {
 				r := &script{Reader: bytes.NewReader(mp4), at: 1 << 30, seeks: test.end}
 				return m.EmbedVideoReader(background, r, nil)
 			},
@@ -92,5 +99,57 @@ func TestProgressThatEndsTheCall(t *testing.T) {
 	fails(t, err, c4c.ErrCancelled, "enough")
 	if !errors.Is(err, enough) {
 		t.Error(err)
+	}
+}
+
+// A reader that heeds the call's context may tell of its end before the library looks at it.
+func TestReaderThatHeedsTheContext(t *testing.T) {
+	m := load(t)
+	data := stream(clip(2)...)
+	for i := range 300 {
+		var ctx context.Context
+		var cancel context.CancelCauseFunc
+		status, told := c4c.ErrCancelled, func() error { return ctx.Err() }
+		if i%3 == 1 {
+			told = func() error { return fmt.Errorf("reading: %w", context.Cause(ctx)) }
+		}
+		ctx, cancel = context.WithCancelCause(background)
+		end := func() { cancel(errCause) }
+		if i%3 == 2 {
+			short, cancelShort := context.WithTimeoutCause(ctx, time.Millisecond, errCause)
+			defer cancelShort()
+			status, ctx, end = c4c.ErrTimeout, short, func() { <-short.Done() }
+		}
+		do := func([]byte) (int, error) { end(); return 0, told() }
+		var r io.Reader = &script{Reader: bytes.NewReader(data), at: 1, do: do}
+		if i%2 == 0 {
+			r = onlyReader{r}
+		}
+		_, err := m.EmbedVideoReader(ctx, r, nil)
+		cancel(nil)
+		fails(t, err, status, errCause.Error())
+		if !errors.Is(err, errCause) {
+			t.Fatalf("call %d: %v", i, err)
+		}
+	}
+	// What has nothing to do with the context stays what it is.
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	do := func([]byte) (int, error) { return 0, context.Canceled }
+	_, err := m.EmbedVideoReader(ctx, &script{Reader: bytes.NewReader(data), at: 1, do: do}, nil)
+	fails(t, err, c4c.ErrMediaIO, "")
+}
+
+// A call that is over does not touch its reader.
+func TestFirstSeekIsInTheCall(t *testing.T) {
+	m := load(t)
+	ctx, cancel := context.WithCancel(background)
+	cancel()
+	touched := 0
+	r := &script{Reader: bytes.NewReader(nil), seeks: func() { touched++ }}
+	_, err := m.EmbedVideoReader(ctx, r, nil)
+	fails(t, err, c4c.ErrCancelled, "")
+	if touched != 0 {
+		t.Error("the reader of a call that is over was asked to seek")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -22,9 +23,10 @@ func TestSources(t *testing.T) {
 	path := file(t, "clip.y4m", data)
 	want := must(m.EmbedFrames(background, frames...))(t)
 	isUnit(t, want, m.Dim())
-	opened := must(os.Open(path))(t)
+	prefix := bytes.Repeat([]byte("x"), 1000)
+	opened := must(os.Open(file(t, "behind.y4m", append(prefix, data...))))(t)
 	defer opened.Close()
-	must(io.Copy(io.Discard, opened))(t) // stands at its end, and is read from its beginning
+	must(opened.Seek(1000, io.SeekStart))(t) // it is read from where it stands
 	end, begin, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -36,27 +38,54 @@ func TestSources(t *testing.T) {
 	}()
 	read := func(r io.Reader) []float32 { return must(m.EmbedVideoReader(background, r, nil))(t) }
 	for name, got := range map[string][]float32{
-		"path":              must(m.EmbedVideo(background, path, nil))(t),
-		"zero options":      must(m.EmbedVideo(background, path, &c4c.VideoOptions{}))(t),
-		"bytes":             must(m.EmbedVideoBytes(background, data, nil))(t),
-		"a reader":          read(bytes.NewReader(data)),
-		"a file at its end": read(opened),
-		"a pipe":            read(end),
-		"a stream":          read(onlyReader{bytes.NewReader(data)}),
-		"half reads":        read(iotest.HalfReader(bytes.NewReader(data))),
-		"single bytes":      read(iotest.OneByteReader(bytes.NewReader(data))),
-		"data with EOF":     read(iotest.DataErrReader(bytes.NewReader(data))),
-		"empty reads":       read(&emptyReads{r: bytes.NewReader(data)}),
-		"segments":          must(m.Segments(background, path, time.Hour, time.Hour, nil))(t)[0].Vector,
-		"several":           must(m.EmbedVideos(background, []string{path}, nil, nil))(t)[0].Vector,
+		"path":             must(m.EmbedVideo(background, path, nil))(t),
+		"zero options":     must(m.EmbedVideo(background, path, &c4c.VideoOptions{}))(t),
+		"bytes":            must(m.EmbedVideoBytes(background, data, nil))(t),
+		"a reader":         read(bytes.NewReader(data)),
+		"a part of a file": read(opened),
+		"a pipe":           read(end),
+		"a stream":         read(onlyReader{bytes.NewReader(data)}),
+		"half reads":       read(iotest.HalfReader(bytes.NewReader(data))),
+		"single bytes":     read(iotest.OneByteReader(bytes.NewReader(data))),
+		"data with EOF":    read(iotest.DataErrReader(bytes.NewReader(data))),
+		"empty reads":      read(&emptyReads{r: bytes.NewReader(data)}),
+		"segments":         must(m.Segments(background, path, time.Hour, time.Hour, nil))(t)[0].Vector,
+		"several":          must(m.EmbedVideos(background, []string{path}, nil, nil))(t)[0].Vector,
 	} {
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: another vector", name)
 		}
 	}
 	mp4 := must(os.ReadFile(video))(t)
-	if !slices.Equal(read(bytes.NewReader(mp4)), must(m.EmbedVideo(background, video, nil))(t)) {
+	behind := bytes.NewReader(append(prefix, mp4...))
+	must(behind.Seek(1000, io.SeekStart))(t)
+	want = must(m.EmbedVideo(background, video, nil))(t)
+	if !slices.Equal(read(bytes.NewReader(mp4)), want) || !slices.Equal(read(behind), want) {
 		t.Error("an MP4 file through a reader that seeks has another vector")
+	}
+}
+
+// Places are counted from where the reader stands, and none is before that.
+func TestPlacesOfAReader(t *testing.T) {
+	r := strings.NewReader("xx0123456789")
+	must(r.Seek(2, io.SeekStart))(t)
+	seek := c4c.SeekOf(r)
+	for _, test := range []struct {
+		offset      int64
+		whence      int
+		want, stand int64
+	}{
+		{0, c4c.SeekSize, 10, 2}, {3, io.SeekStart, 3, 5}, {2, io.SeekCurrent, 5, 7}, {-1, io.SeekEnd, 9, 11},
+		{0, c4c.SeekSize, 10, 11}, {-1, io.SeekStart, -1, 11}, {math.MaxInt64 - 1, io.SeekStart, -1, 11},
+		{math.MaxInt64 - 2, io.SeekStart, math.MaxInt64 - 2, math.MaxInt64}, {0, c4c.SeekSize, 10, math.MaxInt64},
+	} {
+		at, err := seek(test.offset, test.whence)
+		if stand := must(r.Seek(0, io.SeekCurrent))(t); at != test.want || stand != test.stand || err != nil {
+			t.Errorf("seek(%d, %d): %d, %v, and stands at %d", test.offset, test.whence, at, err, stand)
+		}
+	}
+	if size := must(c4c.SeekOf(r)(0, c4c.SeekSize))(t); size != 0 {
+		t.Errorf("behind the end there are %d bytes", size)
 	}
 }
 
@@ -193,6 +222,7 @@ type script struct {
 	calls, at int
 	do        func(p []byte) (int, error)
 	seeks     func()
+	seeksAt   int // calls of Read before seeks
 }
 
 func (s *script) Read(p []byte) (int, error) {
@@ -203,7 +233,7 @@ func (s *script) Read(p []byte) (int, error) {
 }
 
 func (s *script) Seek(offset int64, whence int) (int64, error) {
-	if s.seeks != nil && s.calls > 0 {
+	if s.seeks != nil && s.calls >= s.seeksAt {
 		s.seeks()
 	}
 	return s.Reader.Seek(offset, whence)
