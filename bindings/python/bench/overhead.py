@@ -109,11 +109,10 @@ def main() -> None:
 
         of_text: dict[str, list[float]] = {"a text, C": [], "a text, main thread": [], "a text, another thread": []}
         of_picture: dict[str, list[float]] = {"a picture, another thread": [], "a picture, main thread": []}
+        text_calls: list[Callable[[], float]] = [in_c, texts, lambda: on_thread(texts)]
+        picture_calls: list[Callable[[], float]] = [lambda: on_thread(pictures), pictures]
         for _ in range(args.rounds):
-            for rows, calls in (
-                (of_text, (in_c, texts, lambda: on_thread(texts))),
-                (of_picture, (lambda: on_thread(pictures), pictures)),
-            ):
+            for rows, calls in ((of_text, text_calls), (of_picture, picture_calls)):
                 for values, call in zip(rows.values(), calls):
                     values.append(call())
     report(of_text)
