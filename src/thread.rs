@@ -1,6 +1,8 @@
 //! Threads of a guest in somebody else's process.
 
+use std::io;
 use std::mem::MaybeUninit;
+use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 /// What a thread has brought upon itself, and what profilers send to each: such signals are nobody else's to take.
 const OWN: [libc::c_int; 8] = [
@@ -13,6 +15,28 @@ const OWN: [libc::c_int; 8] = [
     libc::SIGSYS,
     libc::SIGPROF,
 ];
+
+/// Starts a thread that gets none of the host's signals; all of ours are.
+pub(crate) fn spawn<T, F>(name: &str, body: F) -> io::Result<JoinHandle<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    without_signals(|| Builder::new().name(name.into()).spawn(body))
+}
+
+/// The same within a scope.
+pub(crate) fn spawn_scoped<'scope, T, F>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    body: F,
+) -> io::Result<ScopedJoinHandle<'scope, T>>
+where
+    T: Send + 'scope,
+    F: FnOnce() -> T + Send + 'scope,
+{
+    without_signals(|| Builder::new().name(name.into()).spawn_scoped(scope, body))
+}
 
 /// Does `start`, whose new threads, here or in libraries that it calls, get none of the signals that are sent to the process:
 /// a host's handlers run on the host's threads, and what it has blocked to wait for is not delivered to ours. A new thread

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{bounded, Sender};
 use parking_lot::Mutex;
 
-use crate::thread::without_signals;
+use crate::thread;
 
 /// Work that any number of threads do together, each calling it once; what is left over when one returns is nothing.
 pub(super) trait Shared: Send + Sync + 'static {
@@ -50,8 +50,7 @@ impl Team {
         let start = |i| {
             let (send, receive) = bounded::<Arc<Job>>(1);
             let body = move || receive.iter().for_each(|job| job.help());
-            let thread = std::thread::Builder::new().name(format!("c4c-helper-{i}"));
-            without_signals(|| thread.spawn(body)).ok().map(|thread| (send, thread))
+            thread::spawn(&format!("c4c-helper-{i}"), body).ok().map(|thread| (send, thread))
         };
         Team { helpers: (1..=helpers).map_while(start).collect() }
     }
@@ -93,8 +92,7 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], threads: usize, work: i
     };
     std::thread::scope(|scope| {
         let helpers = threads.min(items.len()).saturating_sub(1);
-        let start = |_| std::thread::Builder::new().spawn_scoped(scope, some).ok();
-        let _started = without_signals(|| (0..helpers).map_while(start).count());
+        let _started = (0..helpers).map_while(|_| thread::spawn_scoped(scope, "c4c-load", some).ok()).count();
         some();
     });
     let mut done = done.into_inner();

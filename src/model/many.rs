@@ -13,7 +13,7 @@ use super::Model;
 use crate::error::{Error, Result, Status};
 use crate::options::VideoOptions;
 use crate::runtime::{guarded, Call, Cancel, Level};
-use crate::thread::without_signals;
+use crate::thread;
 use crate::video::{self, Progress, Source};
 
 /// The vectors of a video's windows.
@@ -63,8 +63,7 @@ impl Model {
             let outcome = (|| {
                 for i in 0..workers {
                     let (embed, done) = (&embed, done.clone());
-                    let thread = std::thread::Builder::new().name(format!("c4c-video-{i}"));
-                    without_signals(|| thread.spawn_scoped(scope, move || embed(done)))
+                    thread::spawn_scoped(scope, &format!("c4c-video-{i}"), move || embed(done))
                         .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start a thread: {e}")))?;
                 }
                 drop(done);

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::Result;
-use crate::thread::without_signals;
+use crate::thread;
 
 /// A team of a few threads that sleep, so that there are more threads than cores. Gone with the last handle.
 pub(super) struct Calm {
@@ -45,12 +45,7 @@ impl Calm {
             }
         };
         let wanted = num_threads > 1 && needed <= Self::MOST_THREADS;
-        let thread = wanted
-            .then(|| {
-                let thread = std::thread::Builder::new().name("c4c-calm".into());
-                without_signals(|| thread.spawn(body)).ok()
-            })
-            .flatten();
+        let thread = wanted.then(|| thread::spawn("c4c-calm", body).ok()).flatten();
         if thread.is_some() {
             // So that libtorch's number is not left as it is on that thread.
             let _ = is_ready.recv();

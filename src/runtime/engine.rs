@@ -17,7 +17,7 @@ use super::stats::{Counters, Stats};
 use super::worker::Worker;
 use super::Call;
 use crate::error::{Error, Result, Status};
-use crate::thread::without_signals;
+use crate::thread;
 
 /// Handle to the thread. Dropping it lets queued work finish and waits for the thread to end.
 pub struct Engine<C: 'static> {
@@ -59,7 +59,7 @@ impl<C: Compute> Engine<C> {
                 }
             }
         };
-        let thread = without_signals(|| std::thread::Builder::new().name("c4c-worker".into()).spawn(body))
+        let thread = thread::spawn("c4c-worker", body)
             .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}")))?;
         let ended = |_| Error::internal("the model's thread ended while loading");
         let (description, image_bytes) = loaded.recv().map_err(ended)??;
@@ -221,9 +221,9 @@ fn threads_can_be_had(num_threads: usize) -> Result<()> {
     let (go, wait) = bounded::<()>(0);
     let start = |_| {
         let wait = wait.clone();
-        std::thread::Builder::new().spawn(move || wait.recv().is_ok())
+        thread::spawn("c4c-probe", move || wait.recv().is_ok())
     };
-    let threads = without_signals(|| (0..n).map(start).collect::<std::io::Result<Vec<_>>>());
+    let threads = (0..n).map(start).collect::<std::io::Result<Vec<_>>>();
     drop(go);
     let no = |e| {
         Error::new(

@@ -18,7 +18,7 @@ use super::{log, Work};
 use crate::error::{Error, Result, Status};
 use crate::image::Preprocessor;
 use crate::runtime::{guarded, Cancel, Turn};
-use crate::thread::without_signals;
+use crate::thread;
 
 /// Groups up to this many bytes of packets, and of wanted frames, are kept in memory while they wait for a decoder.
 const MOST_BYTES: u64 = 32 << 20;
@@ -204,8 +204,7 @@ fn parallel(
         for (i, maker) in makers.into_iter().enumerate() {
             let name = format!("c4c-decode-{i}");
             let body = &body;
-            let thread = std::thread::Builder::new().name(name);
-            let started = without_signals(|| thread.spawn_scoped(scope, move || body(maker)));
+            let started = thread::spawn_scoped(scope, &name, move || body(maker));
             if let Err(e) = started {
                 drop(jobs);
                 let no = format_args!("cannot start a thread to decode: {e}");

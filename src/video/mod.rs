@@ -220,8 +220,8 @@ fn unique(numbers: &[u64]) -> Vec<u64> {
     numbers
 }
 
-/// Names that are visible to the whole process come first everywhere: the program's own FFmpeg, or one inside another library, can stand
-/// where ours is expected. Of another version, its structs are others.
+/// Names that are visible to the whole process come first everywhere: the program's own FFmpeg, or one inside another library,
+/// can stand where ours is expected. Of another version, its structs are others.
 fn check_ffmpeg() -> Result<()> {
     use ffmpeg_next::ffi;
     // SAFETY: they return a constant.

@@ -67,7 +67,7 @@ manual() {
 }
 
 answers() { # PROGRAM: the example's output has a vector of unit length
-    clean "$1" "$weights" "$video" "a dog" | tee /dev/stderr | grep -q 'norm \(1\.0000\|0\.9999\)'
+    clean "$1" "$weights" "$video" "a dog" | tee -a /dev/stderr | grep -q 'norm \(1\.0000\|0\.9999\)'
 }
 
 c_shared() {
@@ -114,6 +114,9 @@ EOF
 }
 
 interface() { tests/abi/check.sh; }
+
+# Warnings are errors there.
+reference() { doxygen docs/Doxyfile; }
 
 # libtorch from where the host has it.
 other_libtorch() {
@@ -194,7 +197,7 @@ python_lint() {
 
 gstreamer() { clean examples/gstreamer/test.sh; }
 
-all="files exports manual interface c_shared c_static c_moved other_libtorch cmake_c cpp cpp_sanitized cpp_examples go_vet go_race go_checked go_service \
+all="files exports manual interface reference c_shared c_static c_moved other_libtorch cmake_c cpp cpp_sanitized cpp_examples go_vet go_race go_checked go_service \
 python python_example python_lint gstreamer"
 # These are about the libtorch that an installation brings along, where the build has not been given another.
 [ -z "${LIBTORCH:-}" ] || all=$(echo "$all" | sed 's/files//; s/other_libtorch//')
