@@ -1,49 +1,23 @@
-//! The command-line tool: a thin user of the library.
+//! `c4c info`: what a checkpoint is.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use c4c::{inspect, Activation, Inspection};
-use clap::{Parser, Subcommand};
 
-/// Text and video embeddings with CLIP4Clip.
-#[derive(Parser)]
-#[command(name = "c4c", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
+use crate::common::Failure;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A checkpoint file, an index of shards, or a model folder.
+    checkpoint: PathBuf,
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// What a checkpoint is, and what is missing or superfluous in it. Exits with 1 when it cannot be used.
-    Info {
-        /// A checkpoint file, an index of shards, or a model folder.
-        checkpoint: PathBuf,
-    },
-}
-
-fn main() -> ExitCode {
-    let Command::Info { checkpoint } = Arguments::parse().command;
-    info(&checkpoint)
-}
-
-fn info(path: &Path) -> ExitCode {
-    match inspect(path) {
-        // Whoever has closed the pipe has read enough.
-        Ok(found) => match print(&mut std::io::stdout().lock(), &found) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                eprintln!("stdout: {error}");
-                ExitCode::FAILURE
-            }
-            _ => ExitCode::from(u8::from(!found.problems.is_empty())),
-        },
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    let found = inspect(&args.checkpoint)?;
+    print(&mut std::io::stdout().lock(), &found)?;
+    Ok(ExitCode::from(u8::from(!found.problems.is_empty())))
 }
 
 fn print(to: &mut impl Write, found: &Inspection) -> std::io::Result<()> {
