@@ -1,4 +1,4 @@
-# make demo    set up, build, embed a sample video and some sentences
+# make demo    set up, build, index a dozen videos and find them by words
 # make test    set up, run every test
 # make build   target/release/libc4c.so
 # make install, make uninstall          PREFIX=/usr/local DESTDIR= ; scripts/install.sh knows more
@@ -15,10 +15,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/c4c
 
 WEIGHTS := $(CACHE)/random_vit_b32.bin
 VIDEO := $(CACHE)/sample.mp4
-SENTENCES := "a test picture with moving colours" "a man is riding a motorcycle" "kids play with a horse"
+SEARCHES := "a ball moves to the right" "a red crescent rises" "a pink plus sign jumps up and down"
 
 # scripts/install.sh and scripts/package.sh read these.
-export PREFIX LIBDIR INCLUDEDIR BINDIR MANDIR DOCDIR DESTDIR
+export PREFIX LIBDIR INCLUDEDIR BINDIR MANDIR DOCDIR DATADIR DESTDIR
 
 BENCH_PYTHON := $(CACHE)/bench/bin/python
 OUT := $(TARGET)/bench
@@ -32,10 +32,15 @@ build: setup
 	ln -sf libc4c.so $(RELEASE)/libc4c.so.0
 	scripts/third_party.py >$(RELEASE)/THIRD-PARTY
 
-demo: build $(WEIGHTS) $(VIDEO)
-	cc -O2 -Wall -Wextra examples/c/embed_video.c -o $(RELEASE)/embed_video -Iinclude -L$(RELEASE) -lc4c -lm -Wl,-rpath,$(abspath $(RELEASE))
-	@echo "The weights are random: the numbers show that it runs and how fast, the similarities mean nothing."
-	$(RELEASE)/embed_video $(WEIGHTS) $(VIDEO) $(SENTENCES)
+# With the small model that the project trained, on videos of combinations that it has never seen.
+demo: build
+	@rm -f $(TARGET)/demo.db
+	$(RELEASE)/c4c index models/demo/videos -o $(TARGET)/demo.db --model models/demo/pytorch_model.bin
+	$(RELEASE)/c4c search -i $(TARGET)/demo.db -k 3 $(SEARCHES)
+	@echo
+	@echo "This model knows moving coloured shapes and nothing else. With a CLIP4Clip checkpoint and videos of your own:"
+	@echo "    $(RELEASE)/c4c index FOLDER -o library.db --model pytorch_model.bin"
+	@echo "    $(RELEASE)/c4c search \"a dog runs on the beach\""
 
 # What is installed is tested as a debug build, which is there already: that saves five minutes.
 test: setup-tests

@@ -5,7 +5,7 @@
 #     scripts/install.sh --uninstall    with the same settings
 #
 # By environment: PREFIX (/usr/local), DESTDIR (none; goes before every path when files are written), LIBDIR (PREFIX/lib),
-# INCLUDEDIR, BINDIR, MANDIR, DOCDIR, and LIBTORCH: unset, libtorch's CPU libraries are copied to LIBDIR/c4c; set, as it was
+# INCLUDEDIR, BINDIR, MANDIR, DOCDIR, DATADIR, and LIBTORCH: unset, libtorch's CPU libraries are copied to LIBDIR/c4c; set, as it was
 # for the build, they are used where they are.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,9 +15,10 @@ INCLUDEDIR=${INCLUDEDIR:-$PREFIX/include}
 BINDIR=${BINDIR:-$PREFIX/bin}
 MANDIR=${MANDIR:-$PREFIX/share/man}
 DOCDIR=${DOCDIR:-$PREFIX/share/doc/c4c}
+DATADIR=${DATADIR:-$PREFIX/share}
 to=${DESTDIR:-}
 
-for path in "$PREFIX" "$LIBDIR" "$INCLUDEDIR" "$BINDIR" "$MANDIR" "$DOCDIR"; do
+for path in "$PREFIX" "$LIBDIR" "$INCLUDEDIR" "$BINDIR" "$MANDIR" "$DOCDIR" "$DATADIR"; do
     case $path in
     /*) ;;
     *) echo "install: $path must be an absolute path" >&2 && exit 1 ;;
@@ -51,8 +52,9 @@ if [ "$1" = --uninstall ]; then
     for name in LICENSE NOTICE README.md CHANGELOG.md THIRD-PARTY libtorch/LICENSE libtorch/NOTICE cuda/License.txt; do
         rm -f "$to$DOCDIR/$name"
     done
+    (cd "$root/models/demo" && find . -type f) | while read -r name; do rm -f "$to$DATADIR/c4c/demo/$name"; done
     remove_torch
-    rmdir "$to$LIBDIR/cmake/c4c" "$to$DOCDIR/libtorch" "$to$DOCDIR/cuda" "$to$DOCDIR" 2>/dev/null || :
+    rmdir "$to$DATADIR/c4c/demo/videos" "$to$DATADIR/c4c/demo" "$to$DATADIR/c4c" "$to$LIBDIR/cmake/c4c" "$to$DOCDIR/libtorch" "$to$DOCDIR/cuda" "$to$DOCDIR" 2>/dev/null || :
     tell_loader
     exit
 fi
@@ -88,7 +90,8 @@ put() { # FROM TO MODE [RUNPATH [--force-rpath]]: the RUNPATH makes it a strippe
     mv "$part" "$2"
 }
 
-install -d "$to$LIBDIR/pkgconfig" "$to$LIBDIR/cmake/c4c" "$to$INCLUDEDIR" "$to$BINDIR" "$to$MANDIR/man1" "$to$DOCDIR"
+install -d "$to$LIBDIR/pkgconfig" "$to$LIBDIR/cmake/c4c" "$to$INCLUDEDIR" "$to$BINDIR" "$to$MANDIR/man1" "$to$DOCDIR" \
+    "$to$DATADIR/c4c/demo/videos"
 
 # The libraries of libtorch that a CPU needs, and what these need that no distribution has.
 library_path="\$ORIGIN/c4c"
@@ -127,6 +130,9 @@ mv "$part" "$to$LIBDIR/libc4c.a"
 install -m 644 "$root/include/c4c.h" "$root/bindings/cpp/c4c.hpp" "$to$INCLUDEDIR"
 install -m 644 "$root/packaging/c4c.1" "$to$MANDIR/man1"
 install -m 644 "$root/LICENSE" "$root/NOTICE" "$root/README.md" "$root/CHANGELOG.md" "$build/THIRD-PARTY" "$to$DOCDIR"
+# Where the tool looks for it: ../share from its own folder.
+install -m 644 "$root"/models/demo/*.* "$to$DATADIR/c4c/demo"
+install -m 644 "$root"/models/demo/videos/*.mp4 "$to$DATADIR/c4c/demo/videos"
 
 fill() { # FROM TO: what stands between @ in a template
     escaped=$(printf '%s' "$torch" | sed 's/[&|\]/\\&/g')

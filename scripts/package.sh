@@ -24,7 +24,7 @@ export SOURCE_DATE_EPOCH
 
 tarball() {
     name=c4c-$version-linux-$(uname -m)
-    PREFIX=/ LIBDIR=/lib INCLUDEDIR=/include BINDIR=/bin MANDIR=/share/man DOCDIR=/share/doc/c4c DESTDIR=$work/$name \
+    PREFIX=/ LIBDIR=/lib INCLUDEDIR=/include BINDIR=/bin MANDIR=/share/man DOCDIR=/share/doc/c4c DATADIR=/share DESTDIR=$work/$name \
         "$root/scripts/install.sh" "$build"
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -cf - "$name" |
         xz -T0 -6 >"$out/$name.tar.xz"
@@ -95,7 +95,7 @@ debs() {
         "$work/$runtime/usr/share/doc/$runtime/cuda/License.txt"
     gzip -9n "$work/$runtime/usr/share/man/man1/c4c.1" "$work/$runtime/usr/share/doc/$runtime/THIRD-PARTY"
     move libc4c-dev "$lib/libc4c.so" "$lib/libc4c.a" "$lib/pkgconfig" "$lib/cmake" /usr/include
-    move c4c /usr/bin /usr/share/man
+    move c4c /usr/bin /usr/share/man /usr/share/c4c
     chmod 644 "$work/$runtime$lib"/libc4c.so.*.*
 
     # pkg-config knows the system's folders by these names and leaves them out.
@@ -123,8 +123,9 @@ Description: text and video embeddings with CLIP4Clip - development files
 EOF
     deb c4c "Section: video" "Depends: $runtime (= $revision), $tool_needs" <<EOF
 Description: text and video embeddings with CLIP4Clip - tool
- The command-line tool of libc4c tells what a checkpoint is and whether it can
- be used.
+ The command-line tool of libc4c embeds videos and texts, keeps an index of
+ folders of videos and finds them by words, and tells what a checkpoint is. A
+ small model for demonstration comes with it.
 EOF
 }
 

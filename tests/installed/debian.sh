@@ -35,6 +35,7 @@ inside sh -ec 'apt-get install -y -qq /c4c/libc4c[0-9]*.deb /c4c/c4c_*.deb >/dev
 echo "installed: $(($(du -smx "$root" | cut -f1) - before)) MiB with what it depends on"
 inside c4c --version
 inside c4c info "/c4c/$(basename "$weights")"
+inside c4c selftest
 inside sh -ec 'apt-get install -y -qq /c4c/libc4c-dev_*.deb gcc libc6-dev pkg-config >/dev/null 2>&1'
 inside sh -ec 'cd /c4c && cc embed_video.c -o embed_video $(pkg-config --cflags --libs c4c) -lm'
 inside "/c4c/embed_video" "/c4c/$(basename "$weights")" "/c4c/$(basename "$video")" "a dog runs on the beach"

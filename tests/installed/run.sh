@@ -66,6 +66,12 @@ manual() {
         clean "$prefix/bin/c4c" info "$weights" | grep -q '^problems *none'
 }
 
+# The demonstration's model comes along, and this machine computes with it what it should.
+selftest() {
+    clean "$prefix/bin/c4c" selftest --all-precisions && clean "$prefix/bin/c4c" index "$prefix/share/c4c/demo/videos" -o "$work/demo.db" &&
+        clean "$prefix/bin/c4c" search -i "$work/demo.db" -k 1 "a ball moves to the right" | grep -q 'orange-circle-right\.mp4$'
+}
+
 answers() { # PROGRAM: the example's output has a vector of unit length
     clean "$1" "$weights" "$video" "a dog" | tee -a /dev/stderr | grep -q 'norm \(1\.0000\|0\.9999\)'
 }
@@ -197,7 +203,7 @@ python_lint() {
 
 gstreamer() { clean examples/gstreamer/test.sh; }
 
-all="files exports manual interface reference c_shared c_static c_moved other_libtorch cmake_c cpp cpp_sanitized cpp_examples go_vet go_race go_checked go_service \
+all="files exports manual selftest interface reference c_shared c_static c_moved other_libtorch cmake_c cpp cpp_sanitized cpp_examples go_vet go_race go_checked go_service \
 python python_example python_lint gstreamer"
 # These are about the libtorch that an installation brings along, where the build has not been given another.
 [ -z "${LIBTORCH:-}" ] || all=$(echo "$all" | sed 's/files//; s/other_libtorch//')
