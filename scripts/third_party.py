@@ -26,7 +26,7 @@ def linked(metadata):
 def main():
     host = next(line.split()[1] for line in subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True)
                 .stdout.splitlines() if line.startswith("host:"))
-    command = ["cargo", "metadata", "--locked", "--offline", "--format-version=1", f"--filter-platform={host}"]
+    command = ["cargo", "metadata", "--locked", "--format-version=1", f"--filter-platform={host}"]
     metadata = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     texts, without = {}, []
     for package in linked(metadata):
