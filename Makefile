@@ -36,7 +36,7 @@ build: setup
 demo: build
 	@rm -f $(TARGET)/demo.db
 	$(RELEASE)/c4c index models/demo/videos -o $(TARGET)/demo.db --model models/demo/pytorch_model.bin
-	$(RELEASE)/c4c search -i $(TARGET)/demo.db -k 3 $(SEARCHES)
+	$(RELEASE)/c4c search -i $(TARGET)/demo.db --model models/demo/pytorch_model.bin -k 3 $(SEARCHES)
 	@echo
 	@echo "This model knows moving coloured shapes and nothing else. With a CLIP4Clip checkpoint and videos of your own:"
 	@echo "    $(RELEASE)/c4c index FOLDER -o library.db --model pytorch_model.bin"

@@ -5,8 +5,8 @@
 #     scripts/install.sh --uninstall    with the same settings
 #
 # By environment: PREFIX (/usr/local), DESTDIR (none; goes before every path when files are written), LIBDIR (PREFIX/lib),
-# INCLUDEDIR, BINDIR, MANDIR, DOCDIR, DATADIR, and LIBTORCH: unset, libtorch's CPU libraries are copied to LIBDIR/c4c; set, as it was
-# for the build, they are used where they are.
+# INCLUDEDIR, BINDIR, MANDIR, DOCDIR, DATADIR (the tool looks for its demonstration in ../share, seen from BINDIR), and LIBTORCH:
+# unset, libtorch's CPU libraries are copied to LIBDIR/c4c; set, as it was for the build, they are used where they are.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 PREFIX=${PREFIX:-/usr/local}

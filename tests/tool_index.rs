@@ -259,12 +259,12 @@ fn what_cannot_be_is_said() {
     std::fs::copy(&shelf.clips(1)[0], shelf.path("videos/0.mp4")).unwrap();
     shelf.fails(&["index", ".", "--model", "../tiny.bin", "-o", "/proc/library.db"], "name another place");
     shelf.fails(&["index", ".", "--model", "../none.bin"], "none.bin");
-    for (name, content) in
-        [("notes.db", "not a database, but long enough to be taken for one".repeat(50)), ("empty.db", String::new())]
-    {
-        std::fs::write(shelf.path("videos").join(name), content).unwrap();
-        shelf.fails(&["search", "words", "-i", name], "is no index of c4c");
-    }
+    let notes = "not a database, but long enough to be taken for one".repeat(50);
+    std::fs::write(shelf.path("videos/notes.db"), notes).unwrap();
+    shelf.fails(&["search", "words", "-i", "notes.db"], "is no index of c4c");
+    std::fs::write(shelf.path("videos/empty.db"), "").unwrap();
+    shelf.fails(&["search", "words", "-i", "empty.db"], "empty.db holds no index yet");
+    shelf.fails(&["index", ".", "-o", "nowhere/library.db"], "there is no folder nowhere");
     shelf.fails(&["index", ".", "-o", "notes.db"], "is no index of c4c");
     Connection::open(shelf.path("videos/other.db")).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
     shelf.fails(&["index", ".", "-o", "other.db"], "is no index of c4c");
@@ -308,6 +308,45 @@ fn an_interrupt_loses_nothing_and_one_writes_at_a_time() {
     std::fs::remove_file(shelf.path("videos/slow.mp4")).unwrap();
     let (told, summary) = shelf.index(&[]);
     assert_eq!((told.len() as u64, &summary["unchanged"], &summary["videos"]), (9 - done, &done.into(), &9.into()));
+    shelf.sound();
+}
+
+/// As under nohup: what whoever started it has had ignored stays so.
+#[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    let shelf = Shelf::new();
+    shelf.copies(4, &shelf.clips(2));
+    shelf.film("videos/slow.mp4");
+    let index = format!(
+        "trap '' HUP; exec {} index . --json --model ../tiny.bin --segment 20 --step 0.05",
+        env!("CARGO_BIN_EXE_c4c")
+    );
+    let mut shell = std::process::Command::new("sh");
+    let mut child =
+        shell.args(["-c", &index]).current_dir(shelf.path("videos")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
+    told.next().unwrap().unwrap();
+    signal(&child, "-HUP");
+    let told: Vec<Value> = told.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(told.last().unwrap()["summary"]["indexed"], 5);
+}
+
+/// A kill in the first commit leaves a file of which nothing counts, and the journal that says so.
+#[test]
+fn an_index_that_was_never_finished_is_begun_anew() {
+    let shelf = Shelf::new();
+    shelf.copies(1, &shelf.clips(1));
+    let db = Connection::open(shelf.path("half.db")).unwrap();
+    let written = "PRAGMA cache_size = 1; BEGIN IMMEDIATE; CREATE TABLE t (x);
+        INSERT INTO t SELECT randomblob(4000) FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8));";
+    db.execute_batch(written).unwrap();
+    for name in ["half.db", "half.db-journal"] {
+        std::fs::copy(shelf.path(name), shelf.path(name.replace("half", "videos/library"))).unwrap();
+    }
+    assert!(std::fs::metadata(shelf.path("videos/library.db")).unwrap().len() > 0);
+    let (told, _) = shelf.index(&[]);
+    assert_eq!(told.len(), 1);
     shelf.sound();
 }
 

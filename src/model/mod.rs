@@ -65,6 +65,9 @@ impl Model {
     /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `OutOfMemory`; each message
     /// names the thing.
     pub fn load(options: Options, log: Log) -> Result<Model> {
+        if options.num_threads == Some(0) {
+            return Err(Error::invalid("num_threads is 0, expected at least 1"));
+        }
         let cores = Cores::of_process();
         let limits = Limits {
             num_threads: options.num_threads.unwrap_or_else(|| cores.count()),

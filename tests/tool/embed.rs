@@ -140,6 +140,10 @@ fn wrong_usage_and_closed_pipes() {
     run(2, &[&"embed", &"--text", &"a", &"--segment", &"1"]);
     run(2, &[&"selftest", &"--all-precisions", &"--precision", &"f32"]);
     run(2, &[&"bench", &"--seconds", &"nan"]);
+    run(2, &[&"embed", &"--text", &"a", &"--threads", &"0"]);
+    run(2, &[&"embed", &"--text", &"a", &"--max-words", &"2"]);
+    run(2, &[&"eval", &"--captions", &"c", &"--videos", &".", &"--num-frames", &"0"]);
+    run(1, &[&"bench", &"no such file"]);
 
     let mut child = command(&[&"embed", &"--text-file", &"-"]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -147,4 +151,13 @@ fn wrong_usage_and_closed_pipes() {
     child.stdin.take().unwrap().write_all("many words\n".repeat(500).as_bytes()).unwrap();
     let (_, stderr) = finished(0, child.wait_with_output().unwrap());
     assert_eq!(stderr, "");
+
+    // Nobody reads what went wrong, and an output that counts.
+    let mut child = command(&[&"info", &"no such file"]).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut child = command(&[&"index", &video, &"-o", &world.folder.path().join("closed.db"), &"--json"]);
+    let mut child = child.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
 }

@@ -137,6 +137,8 @@ fn selftest_passes_and_fails() {
 fn selftest_of_all_precisions() {
     let output = command(&[&"selftest", &"--all-precisions", &"--demo", &Demo::new().folder.path()]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
+    let code = i32::from(text.contains("FAILED"));
+    assert_eq!(output.status.code(), Some(code), "{text}");
     // How near bf16 and int8 come is a matter of trained weights; that they are compared is not.
     assert_eq!(text.lines().filter(|line| line.starts_with("ok     f32 ")).count(), 4, "{text}");
     for precision in ["bf16", "int8"] {

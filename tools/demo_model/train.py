@@ -173,7 +173,9 @@ def main():
     vision.load_state_dict(torch.load(kept, map_location=device))
     cache = args.work / "features.pt"
     if not cache.exists():
-        torch.save([tower.features(vision, videos, device) for videos in (train, val)], cache)
+        part = cache.with_suffix(".part")
+        torch.save([tower.features(vision, videos, device) for videos in (train, val)], part)
+        part.rename(cache)
     train_features, val_features = torch.load(cache)
     vision.cpu()
 

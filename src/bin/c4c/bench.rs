@@ -71,6 +71,9 @@ struct Measurement {
 type Work<'a> = (String, usize, Box<dyn Fn() -> c4c::Result<()> + 'a>);
 
 pub fn run(args: &Args) -> Result<ExitCode, Failure> {
+    if let Some(path) = args.videos.iter().find(|path| !path.exists()) {
+        return Err(Failure::new(format_args!("there is no {}", shown(path))));
+    }
     let start = Instant::now();
     let model = args.model.load(Modality::Both)?;
     let load_seconds = start.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
 //! Sets of captioned videos, in the formats in which they are found.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use c4c::Cancel;
 use serde_json::{Map, Value};
@@ -94,11 +94,12 @@ impl Captions {
             }
         }
         let file = |name: &String| {
-            let path = root.join(name);
+            let name: PathBuf = Path::new(name).components().filter(|part| *part != Component::CurDir).collect();
+            let path = root.join(&name);
             if path.is_file() {
                 Some(path)
             } else {
-                by_name.get(Path::new(name)).cloned()
+                by_name.get(&name).cloned()
             }
         };
         Ok(self.videos.iter().map(file).collect())
@@ -292,7 +293,7 @@ mod tests {
         for name in ["a.mkv", "b.avi", "b.mp4", "b.webm", "sub/c.1.mp4", "d.txt", "e"] {
             std::fs::write(path(name), "").unwrap();
         }
-        let names = "a,b,b.avi,sub/c.1,d,d.txt,e,c.1,f";
+        let names = "a,./b,b.avi,sub/c.1,d,d.txt,e,c.1,f";
         let rows: String = names.split(',').map(|name| format!("{name},x\n")).collect();
         let captions = read(&format!("video,text\n{rows}"), None).unwrap();
         let root = folder.path().canonicalize().unwrap();

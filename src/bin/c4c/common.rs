@@ -1,5 +1,7 @@
 //! What the commands share: which model, how it runs, and how things go wrong.
 
+use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use c4c::{Cancel, Level, Log, Modality, Model, Options, Precision, VideoOptions};
@@ -15,6 +17,11 @@ pub enum Failure {
     Sqlite(#[from] rusqlite::Error),
     #[error("{0}")]
     Other(String),
+}
+
+/// A line on stderr. Nobody may be reading it; that is no failure.
+pub fn tell(line: impl std::fmt::Display) {
+    writeln!(std::io::stderr(), "{line}").ok();
 }
 
 impl Failure {
@@ -41,26 +48,66 @@ pub fn cancelled_by_interrupt() -> Result<Cancel, Failure> {
         true => unsafe { libc::_exit(i32::from(INTERRUPTED)) },
         false => token.fire(),
     };
+    let ignored = ignored_signals();
     ctrlc::set_handler(interrupted).map_err(|e| Failure::new(format_args!("cannot watch for Ctrl-C: {e}")))?;
+    for signal in ignored {
+        // SAFETY: SIG_IGN may be set for each of these signals.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
     Ok(cancel)
+}
+
+/// Which of the signals that end a command whoever started it has had ignored, as nohup does: that is to stay so.
+fn ignored_signals() -> Vec<libc::c_int> {
+    let is_ignored = |signal: &libc::c_int| {
+        let mut now = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: without a new action sigaction only writes the present one to where it is told.
+        let told = unsafe { libc::sigaction(*signal, std::ptr::null(), now.as_mut_ptr()) } == 0;
+        // SAFETY: it was zeroed, which is a valid one, or written.
+        told && unsafe { now.assume_init() }.sa_sigaction == libc::SIG_IGN
+    };
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().filter(is_ignored).collect()
 }
 
 /// Which model, and how it runs.
 #[derive(clap::Args, Clone)]
 pub struct ModelArgs {
-    /// The checkpoint: a file, an index of shards, or a model folder. Without one, the demonstration's own, which knows moving
-    /// coloured shapes and nothing else.
+    /// The checkpoint: a file, an index of shards, or a model folder. Without one, that of the index, else the
+    /// demonstration's own, which knows moving coloured shapes and nothing else.
     #[arg(short, long, env = "C4C_MODEL", value_name = "CHECKPOINT")]
     model: Option<PathBuf>,
     /// How products are formed; auto takes bf16 where the CPU has instructions for it, else f32.
     #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
     precision: PrecisionArg,
     /// Threads of one forward pass; one per core unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Token ids that a text is cut to, start and end counted; CLIP4Clip takes 64 for ActivityNet and DiDeMo.
-    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT_MAX_WORDS)]
+    #[arg(long, value_name = "N", default_value_t = Options::DEFAULT_MAX_WORDS, value_parser = max_words)]
     max_words: usize,
+}
+
+/// For clap: as many threads as the C interface takes.
+pub fn threads(text: &str) -> Result<usize, String> {
+    within(text, 1..=1024)
+}
+
+/// For clap: fewer would leave nothing of most texts, and of the one by which an index knows its model.
+fn max_words(text: &str) -> Result<usize, String> {
+    within(text, 16..=usize::MAX)
+}
+
+/// For clap: as many frames as may stand for a video.
+pub fn num_frames(text: &str) -> Result<usize, String> {
+    within(text, 1..=VideoOptions::MAX_FRAMES)
+}
+
+fn within(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ if *range.end() == usize::MAX => Err(format!("expected {} or more", range.start())),
+        _ => Err(format!("expected {} to {}", range.start(), range.end())),
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +132,7 @@ impl PrecisionArg {
 
 /// A model as these options say; what goes wrong in it later is told on stderr.
 pub fn load(options: Options) -> Result<Model, Failure> {
-    Ok(Model::load(options, Log::new(Level::Error, |_, message| eprintln!("{message}")))?)
+    Ok(Model::load(options, Log::new(Level::Error, |_, message| tell(message)))?)
 }
 
 impl ModelArgs {
@@ -95,7 +142,10 @@ impl ModelArgs {
             Some(path) => Ok(path.clone()),
             None => {
                 let demo = demo_folder()?.join("pytorch_model.bin");
-                eprintln!("no --model: taking {}, which knows moving coloured shapes and nothing else", demo.display());
+                tell(format_args!(
+                    "no --model: taking {}, which knows moving coloured shapes and nothing else",
+                    demo.display()
+                ));
                 Ok(demo)
             }
         }
@@ -115,23 +165,6 @@ impl ModelArgs {
     pub fn load_from(&self, path: PathBuf, modality: Modality) -> Result<Model, Failure> {
         let (precision, num_threads, max_words) = (self.precision.wanted(), self.threads, self.max_words);
         load(Options { modality, precision, num_threads, max_words, ..Options::new(path) })
-    }
-}
-
-/// How a video is sampled.
-#[derive(clap::Args, Clone)]
-pub struct VideoArgs {
-    /// Frames that stand for a video, or for a segment of it, evenly from its first to its last.
-    #[arg(long, value_name = "N", default_value_t = VideoOptions::DEFAULT_NUM_FRAMES)]
-    num_frames: usize,
-    /// Turns pictures as the container asks players to; CLIP4Clip does not.
-    #[arg(long)]
-    rotate: bool,
-}
-
-impl VideoArgs {
-    pub fn options(&self) -> VideoOptions {
-        VideoOptions { num_frames: self.num_frames, apply_rotation: self.rotate, ..VideoOptions::default() }
     }
 }
 

@@ -11,8 +11,8 @@ use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::common::{cancelled_by_interrupt, Failure, ModelArgs};
-use crate::many::{bar, or_interrupted, positive, told, videos, SamplingArgs};
+use crate::common::{cancelled_by_interrupt, tell, Failure, ModelArgs};
+use crate::many::{bar, microseconds, or_interrupted, positive, told, videos, SamplingArgs};
 use crate::output::Output;
 use crate::walk::{json, reason, shown};
 
@@ -146,7 +146,6 @@ fn embed_videos(model: &Model, args: &Args, call: &Call, sink: &mut Sink) -> Res
         }
         return Ok(());
     };
-    let microseconds = |seconds: f64| ((seconds * 1e6).round() as i64).max(1);
     let window = (microseconds(segment), microseconds(args.step.unwrap_or(segment)));
     for path in paths {
         match model.embed_segments(Source::Path(path), &options, window, call) {
@@ -220,7 +219,7 @@ impl Sink {
     }
 
     fn failure(&mut self, path: &Path, error: &c4c::Error) -> Result<(), Failure> {
-        eprintln!("{}", told(path, error));
+        tell(told(path, error));
         self.failed += 1;
         if self.format == Format::Jsonl {
             let error = Some(error.to_string());

@@ -13,11 +13,11 @@ use ndarray_npy::WriteNpyExt;
 use serde::Serialize;
 
 use crate::captions::Captions;
-use crate::common::{cancelled_by_interrupt, Failure, ModelArgs};
+use crate::common::{cancelled_by_interrupt, tell, Failure, ModelArgs};
 use crate::many::{bar, or_interrupted, precision_name, told, videos, SamplingArgs};
 use crate::metrics::{ranks, Scores, Vectors};
 use crate::output::Output;
-use crate::walk::shown;
+use crate::walk::{escaped, reason, shown};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -107,6 +107,12 @@ fn eval(args: &Args) -> Result<ExitCode, Failure> {
     let cancel = cancelled_by_interrupt()?;
     let call = Call::new(None, Some(cancel.clone()));
     let (captions, files, mut left_out) = present(args, captions, &call, &cancel)?;
+    // What cannot be written is found out before the work is done.
+    let ranks_file = args.ranks.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+    if let Some(folder) = &args.vectors {
+        let failed = |e| Failure::new(format_args!("cannot make {}: {}", shown(folder), reason(&e)));
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let mut seconds = Seconds::default();
     let model = timed(&mut seconds.load, || args.model.load(Modality::Both))?;
     let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
@@ -114,19 +120,13 @@ fn eval(args: &Args) -> Result<ExitCode, Failure> {
         videos(&model, &paths, &args.sampling.options(), &call, &bar(paths.len(), true))
     })?;
     for (path, row) in paths.iter().zip(&rows) {
-        row.as_ref().err().into_iter().for_each(|e| eprintln!("{}", told(path, e)));
+        row.as_ref().err().into_iter().for_each(|e| tell(told(path, e)));
     }
     let (captions, rows) = decoded(args, captions, rows, &mut left_out)?;
     let texts: Vec<&str> = captions.texts.iter().map(|text| text.text.as_str()).collect();
     let texts = timed(&mut seconds.texts, || Ok(model.embed_text(&texts, &call)?))?;
     let embedded = Embedded { texts, videos: rows };
     let (of_texts, of_videos) = timed(&mut seconds.ranks, || Ok(both(&captions, &embedded)))?;
-    if let Some(path) = &args.ranks {
-        write_ranks(path, &captions, &of_texts, &of_videos)?;
-    }
-    if let Some(folder) = &args.vectors {
-        write_vectors(folder, &embedded)?;
-    }
     let report = Report {
         model: shown(&model.options().weights_path),
         precision: precision_name(&model),
@@ -140,6 +140,12 @@ fn eval(args: &Args) -> Result<ExitCode, Failure> {
         seconds,
     };
     report.print(args.json)?;
+    if let Some(file) = ranks_file {
+        write_ranks(file, &captions, &of_texts, &of_videos)?;
+    }
+    if let Some(folder) = &args.vectors {
+        write_vectors(folder, &embedded)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -161,7 +167,9 @@ fn present(
     call.check()?;
     let there: Vec<bool> = files.iter().map(Option::is_some).collect();
     let missing: Vec<String> = names(&captions, &there);
-    missing.iter().for_each(|name| eprintln!("{name}: there is no such video below {}", shown(&args.videos)));
+    for name in &missing {
+        tell(format_args!("{}: there is no such video below {}", escaped(name), shown(&args.videos)));
+    }
     enough(args, missing.len(), captions.videos.len())?;
     Ok((captions.keep(&there), files.into_iter().flatten().collect(), missing))
 }
@@ -209,14 +217,18 @@ fn both(captions: &Captions, embedded: &Embedded) -> (Vec<usize>, Vec<usize>) {
 fn groups(captions: &Captions, ranks: &[usize]) -> BTreeMap<String, Group> {
     let mut by_name = BTreeMap::<String, Vec<usize>>::new();
     for (text, &rank) in captions.texts.iter().zip(ranks) {
-        by_name.entry(text.group.clone().unwrap_or_default()).or_default().push(rank);
+        by_name.entry(escaped(text.group.as_deref().unwrap_or_default())).or_default().push(rank);
     }
     by_name.into_iter().map(|(name, ranks)| (name, Group { texts: ranks.len(), r1: Scores::of(&ranks).r1 })).collect()
 }
 
 /// `direction,video,text,group,rank`
-fn write_ranks(path: &Path, captions: &Captions, of_texts: &[usize], of_videos: &[usize]) -> Result<(), Failure> {
-    let mut output = Output::open(Some(path))?;
+fn write_ranks(
+    mut output: Output,
+    captions: &Captions,
+    of_texts: &[usize],
+    of_videos: &[usize],
+) -> Result<(), Failure> {
     let mut csv = csv::Writer::from_writer(&mut output);
     let texts = captions.texts.iter().zip(of_texts).map(|(text, rank)| {
         let group = text.group.as_deref().unwrap_or_default();
@@ -232,7 +244,6 @@ fn write_ranks(path: &Path, captions: &Captions, of_texts: &[usize], of_videos: 
 }
 
 fn write_vectors(folder: &Path, embedded: &Embedded) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(|e| Failure::new(format_args!("{}: {e}", shown(folder))))?;
     for (name, rows) in [("texts.npy", &embedded.texts), ("videos.npy", &embedded.videos)] {
         let mut output = Output::open(Some(&folder.join(name)))?;
         rows.write_npy(&mut output).map_err(Failure::new)?;

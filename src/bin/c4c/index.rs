@@ -1,7 +1,7 @@
 //! `c4c index`: every video below some folders into one file, resuming where it was stopped.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use c4c::{Cancel, Modality, Model, Status, VideoOptions};
 use serde_json::json;
 
-use crate::common::{cancelled_by_interrupt, Failure, ModelArgs, INTERRUPTED};
+use crate::common::{cancelled_by_interrupt, num_frames, tell, Failure, ModelArgs, INTERRUPTED};
 use crate::fingerprint;
 use crate::library::{Known, Library, Settings};
-use crate::many::{bar, positive};
+use crate::many::{bar, microseconds, positive, told};
 use crate::pool::{embed_all, Outcome};
 use crate::walk::{self, absolute, shown, Found, Rules, Walk};
 
@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["segment", "step"])]
     whole: bool,
     /// Frames that stand for a video, or for a window of it, evenly from its first to its last; 12 unless given.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=VideoOptions::MAX_FRAMES as i64))]
-    num_frames: Option<u32>,
+    #[arg(long, value_name = "N", value_parser = num_frames)]
+    num_frames: Option<usize>,
     /// Turns pictures as the container asks players to; CLIP4Clip does not.
     #[arg(long)]
     rotate: bool,
@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let (model, library) = match library {
         None if cancel.is_fired() => return Ok(stopped(&report, &plan)),
         None if plan.todo.is_empty() => {
-            plan.unreadable.iter().for_each(|problem| eprintln!("{problem}"));
+            plan.unreadable.iter().for_each(tell);
             return Err(Failure::new("there are no videos; --all-files tries every file, whatever its name"));
         }
         None => {
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         plan.gone.iter().try_for_each(|(_, path)| report.line(path, "dropped", &[]))?;
     }
     if let Some(model) = &model {
-        let bar = bar(plan.todo.len(), true);
+        let bar = bar(plan.todo.len(), !(args.json && std::io::stdout().is_terminal()));
         bar.enable_steady_tick(Duration::from_millis(250));
         let videos = VideoOptions {
             num_frames: library.settings().num_frames,
@@ -132,7 +132,7 @@ fn model_path(args: &Args, library: &Library) -> Result<PathBuf, Failure> {
 }
 
 fn new_settings(args: &Args, model: &Model) -> Result<Settings, Failure> {
-    let num_frames = args.num_frames.map_or(VideoOptions::DEFAULT_NUM_FRAMES, |n| n as usize);
+    let num_frames = args.num_frames.unwrap_or(VideoOptions::DEFAULT_NUM_FRAMES);
     if let Some(most) = model.info().most_frames.filter(|&most| num_frames > most) {
         let head = model.info().head.name();
         return Err(Failure::new(format_args!(
@@ -156,7 +156,6 @@ fn asked_window(args: &Args) -> Option<Option<(i64, i64)>> {
         (true, ..) => Some(None),
         (false, None, None) => None,
         (false, window, step) => {
-            let microseconds = |seconds: f64| ((seconds * 1e6).round() as i64).max(1);
             let window = window.map_or(WINDOW_US, microseconds);
             Some(Some((window, step.map_or(window, microseconds))))
         }
@@ -172,7 +171,7 @@ fn check_settings(args: &Args, library: &Library) -> Result<(), Failure> {
             shown(library.path())
         )))
     };
-    match args.num_frames.map(|n| n as usize) {
+    match args.num_frames {
         Some(asked) if asked != made.num_frames => {
             return differs(format!("{} frames a vector", made.num_frames), asked.to_string(), "--num-frames");
         }
@@ -221,8 +220,8 @@ impl Plan {
         // What was not looked at is not gone.
         let is_gone = |path: &Path| {
             let below = roots.iter().any(|root| path.starts_with(root)) && !there.contains(path);
-            let gone = std::io::ErrorKind::NotFound;
-            below && path.symlink_metadata().is_err_and(|e| e.kind() == gone)
+            let gone = [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory];
+            below && path.symlink_metadata().is_err_and(|e| gone.contains(&e.kind()))
         };
         plan.gone =
             files.iter().filter(|(path, _)| is_gone(path)).map(|(path, known)| (known.id, path.clone())).collect();
@@ -269,9 +268,7 @@ impl Report {
             Err(e) => {
                 self.failed += 1;
                 if !self.json {
-                    let (name, message) = (shown(&found.path), e.message());
-                    let named = message.contains(&name);
-                    self.failures.push(if named { message.to_owned() } else { format!("{name}: {message}") });
+                    self.failures.push(told(&found.path, e));
                 }
                 self.line(&found.path, "failed", &[("error", e.message().into())])
             }
@@ -289,7 +286,7 @@ impl Report {
     }
 
     fn finish(&self, args: &Args, plan: &Plan, library: &Library, took: Duration) -> Result<(), Failure> {
-        plan.unreadable.iter().for_each(|problem| eprintln!("{problem}"));
+        plan.unreadable.iter().for_each(tell);
         let counts = library.counts()?;
         let (gone, dropped) = if args.prune { (0, plan.gone.len()) } else { (plan.gone.len(), 0) };
         let seconds = took.as_secs_f64();
@@ -336,6 +333,6 @@ fn print(line: &str) -> Result<(), Failure> {
 
 fn stopped(report: &Report, plan: &Plan) -> ExitCode {
     let (done, all) = (report.indexed + report.failed, plan.todo.len());
-    eprintln!("stopped after {done} of {all} files; the same command goes on from here");
+    tell(format_args!("stopped after {done} of {all} files; the same command goes on from here"));
     ExitCode::from(INTERRUPTED)
 }

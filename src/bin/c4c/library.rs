@@ -83,6 +83,10 @@ impl Library {
             )));
         }
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        if is_empty(&db).map_err(|e| explain(path, e))? {
+            let path = shown(path);
+            return Err(Failure::new(format_args!("{path} holds no index yet; make it with: c4c index DIR -o {path}")));
+        }
         Self::read(db, path)
     }
 
@@ -94,12 +98,22 @@ impl Library {
         match path.metadata() {
             Ok(metadata) if metadata.len() > 0 => {}
             Ok(_) => return Ok(None),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+                return match folder.filter(|folder| !folder.is_dir()) {
+                    Some(folder) => Err(Failure::new(format_args!("there is no folder {}", shown(folder)))),
+                    None => Ok(None),
+                };
+            }
             Err(e) => return Err(Failure::new(format_args!("{}: {}", shown(path), reason(&e)))),
         }
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         lock(&db, path)?;
-        Self::read(db, path).map(Some)
+        // A kill while it was made may have left nothing but a journal, which taking the lock has rolled back.
+        match is_empty(&db).map_err(|e| explain(path, e))? {
+            true => Ok(None),
+            false => Self::read(db, path).map(Some),
+        }
     }
 
     /// A new index at `path`, to be written to by nobody else until it is dropped.
@@ -110,8 +124,7 @@ impl Library {
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         lock(&db, path)?;
         let explain = |e| explain(path, e);
-        let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(explain)?;
-        if tables > 0 {
+        if !is_empty(&db).map_err(explain)? {
             let path = shown(path);
             return Err(Failure::new(format_args!("{path} was made meanwhile; the same command goes on with it")));
         }
@@ -257,6 +270,13 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Failure> {
         Ok(db)
     };
     open().map_err(|e| explain(path, e))
+}
+
+/// Whether nothing has ever been committed to it.
+fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let id: i32 = db.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    Ok(tables == 0 && id == 0)
 }
 
 /// Takes the right to write, which SQLite gives to one at a time and the system takes back from a process that was

@@ -48,7 +48,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match &Arguments::parse().command {
+    let command = Arguments::parse().command;
+    let outcome = match &command {
         Command::Info(args) => info::run(args),
         Command::Embed(args) => embed::run(args),
         Command::Index(args) => index::run(args),
@@ -59,9 +60,16 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) if failure.is_closed_pipe() => match command {
+            // What they are for is not what they print.
+            Command::Index(_) | Command::Selftest(_) => {
+                common::tell("nobody reads the output any more; the command was not done with its work");
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        },
         Err(failure) => {
-            eprintln!("{failure}");
+            common::tell(failure);
             ExitCode::FAILURE
         }
     }

@@ -7,14 +7,18 @@ use c4c::{Call, Model, Sampling, Status, VideoOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array1;
 
-use crate::common::{Failure, VideoArgs, INTERRUPTED};
-use crate::walk::shown;
+use crate::common::{num_frames, Failure, INTERRUPTED};
+use crate::walk::{escaped, shown};
 
 /// How videos are sampled, also as CLIP4Clip's own scripts do it.
 #[derive(clap::Args, Clone)]
 pub struct SamplingArgs {
-    #[command(flatten)]
-    video: VideoArgs,
+    /// Frames that stand for a video, or for a segment of it, evenly from its first to its last.
+    #[arg(long, value_name = "N", default_value_t = VideoOptions::DEFAULT_NUM_FRAMES, value_parser = num_frames)]
+    num_frames: usize,
+    /// Turns pictures as the container asks players to; CLIP4Clip does not.
+    #[arg(long)]
+    rotate: bool,
     /// Takes the frames from those shown at 0, 1/FPS, 2/FPS … seconds, instead of from all; CLIP4Clip's own scripts do
     /// so at 1.
     #[arg(long, value_name = "FPS", value_parser = positive)]
@@ -23,7 +27,12 @@ pub struct SamplingArgs {
 
 impl SamplingArgs {
     pub fn options(&self) -> VideoOptions {
-        VideoOptions { sampling: self.fps.map_or(Sampling::Uniform, Sampling::Fps), ..self.video.options() }
+        VideoOptions {
+            num_frames: self.num_frames,
+            sampling: self.fps.map_or(Sampling::Uniform, Sampling::Fps),
+            apply_rotation: self.rotate,
+            ..VideoOptions::default()
+        }
     }
 }
 
@@ -33,6 +42,11 @@ pub fn positive(text: &str) -> Result<f64, String> {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("expected a number above zero".into()),
     }
+}
+
+/// For the library: seconds as microseconds, at least one.
+pub fn microseconds(seconds: f64) -> i64 {
+    ((seconds * 1e6).round() as i64).max(1)
 }
 
 /// A bar on stderr with rate and time left; without a terminal, or where it is not wanted, nothing.
@@ -66,8 +80,8 @@ pub fn videos(
 pub fn told(path: &Path, error: &c4c::Error) -> String {
     let message = error.to_string();
     match message.contains(&*path.to_string_lossy()) {
-        true => message,
-        false => format!("{}: {message}", shown(path)),
+        true => escaped(&message),
+        false => format!("{}: {}", shown(path), escaped(&message)),
     }
 }
 

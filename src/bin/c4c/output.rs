@@ -79,7 +79,12 @@ impl Part {
         let mut part = path.clone().into_os_string();
         part.push(format!(".{}.part", std::process::id()));
         let part = PathBuf::from(part);
-        Ok(Part { file: BufWriter::new(File::create(&part)?), part, path })
+        let file = File::create(&part)?;
+        // Who may read what is replaced may read what replaces it, and nobody else.
+        if let Ok(there) = path.metadata() {
+            file.set_permissions(there.permissions())?;
+        }
+        Ok(Part { file: BufWriter::new(file), part, path })
     }
 
     fn finish(mut self) -> Result<(), Failure> {

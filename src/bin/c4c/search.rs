@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use c4c::{Call, Modality, Model};
 use serde_json::Value;
 
-use crate::common::{Failure, ModelArgs};
+use crate::common::{tell, Failure, ModelArgs};
 use crate::fingerprint;
 use crate::library::{Hit, Library};
 use crate::walk::{json, shown, Stamp};
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let model = load(args, &library)?;
     let vectors = library.counts()?.vectors;
     if vectors == 0 {
-        eprintln!("{} holds no videos yet", shown(library.path()));
+        tell(format_args!("{} holds no videos yet", shown(library.path())));
     }
     let mut first = true;
     let mut search = |words: &str| -> Result<(), Failure> {
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         stdout.flush()?;
         first = false;
         let (embedded, searched) = (milliseconds(embedded), milliseconds(searched));
-        eprintln!("embedded in {embedded} ms, searched {vectors} vectors in {searched} ms");
+        tell(format_args!("embedded in {embedded} ms, searched {vectors} vectors in {searched} ms"));
         Ok(())
     };
     for query in &args.queries {
@@ -93,7 +93,7 @@ fn load(args: &Args, library: &Library) -> Result<Model, Failure> {
     let start = Instant::now();
     let model = args.model.load_from(path.to_owned(), Modality::Text)?;
     fingerprint::check(&model, library.settings(), library.path())?;
-    eprintln!("loaded {} in {} ms", shown(path), milliseconds(start.elapsed()));
+    tell(format_args!("loaded {} in {} ms", shown(path), milliseconds(start.elapsed())));
     Ok(model)
 }
 

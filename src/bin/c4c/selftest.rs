@@ -9,7 +9,7 @@ use ndarray::Array2;
 use serde::Deserialize;
 
 use crate::captions::Captions;
-use crate::common::{demo_folder, load, Failure, PrecisionArg};
+use crate::common::{demo_folder, load, threads, Failure, PrecisionArg};
 use crate::many::precision_name;
 use crate::metrics::{ranks, Vectors};
 use crate::output::Output;
@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "precision")]
     all_precisions: bool,
     /// Threads of one forward pass; one per core unless given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
 }
 

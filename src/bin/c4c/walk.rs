@@ -76,7 +76,7 @@ pub fn walk(roots: &[PathBuf], rules: Rules, cancel: &Cancel) -> Walk {
             match entry.and_then(|entry| video(&entry, rules)) {
                 Ok(Some(found)) if seen.insert(found.path.clone()) => walk.videos.push(found),
                 Ok(_) => {}
-                Err(e) => walk.unreadable.push(e.to_string()),
+                Err(e) => walk.unreadable.push(escaped(&e.to_string())),
             }
         }
     }
@@ -116,8 +116,13 @@ fn is_text(path: &Path) -> bool {
 
 /// A path as people may see it: what is no text becomes U+FFFD, and what would move the cursor is escaped.
 pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy())
+}
+
+/// A text that may hold anything, such as a path or a caption, without what would move the cursor.
+pub fn escaped(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    path.to_string_lossy().chars().map(escape).collect()
+    text.chars().map(escape).collect()
 }
 
 /// A path for programs: `path` as text and, where it is none, `path_hex` with its bytes.
