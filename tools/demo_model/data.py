@@ -7,16 +7,17 @@ import sys
 
 import numpy as np
 import torch
+import world
 from torch.nn import functional as F
 
 import model
-import world
 
 FRAMES = 12
 
 
 class Videos:
-    """A folder that make_videos.py wrote. `frames` is [videos, 12, 128, 128, 3] of bytes: the square that CLIP crops to."""
+    """A folder that make_videos.py wrote. `frames` is [videos, 12, 128, 128, 3] of bytes: the square that CLIP crops
+    to."""
 
     def __init__(self, folder, decoder):
         self.folder = pathlib.Path(folder)
@@ -34,7 +35,10 @@ class Videos:
         out = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
         names = "".join(f"{self.folder / 'videos' / line['video']}\n" for line in self.lines)
         (self.folder / "names").write_text(names)
-        with open(self.folder / "names") as stdin, subprocess.Popen([decoder], stdin=stdin, stdout=subprocess.PIPE) as process:
+        with (
+            open(self.folder / "names") as stdin,
+            subprocess.Popen([decoder], stdin=stdin, stdout=subprocess.PIPE) as process,
+        ):
             for row in out:
                 frames, height, width = np.frombuffer(process.stdout.read(12), "<u4")
                 pictures = np.frombuffer(process.stdout.read(frames * height * width * 3), np.uint8)
@@ -53,7 +57,8 @@ def scene(fields):
 
 
 def pixels(squares, resolution):
-    """[n, 128, 128, 3] bytes -> what the image tower reads. PyTorch's bicubic filter and Pillow's agree to a rounding."""
+    """[n, 128, 128, 3] bytes -> what the image tower reads. PyTorch's bicubic filter and Pillow's agree to a
+    rounding."""
     x = torch.as_tensor(squares).permute(0, 3, 1, 2)
     x = F.interpolate(x, size=resolution, mode="bicubic", antialias=True)
     return model.normalised(x.permute(0, 2, 3, 1))

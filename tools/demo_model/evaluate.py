@@ -1,9 +1,11 @@
-"""How well the demonstration's model retrieves: from files, through the C ABI, and beside an independent implementation.
+"""How well the demonstration's model retrieves, through the C ABI and beside an independent implementation.
 
-    evaluate.py WORK --library target/release/libc4c.so --frames PATH/raw_frames --oracle reference.py --merges bpe_simple_vocab_16e6.txt.gz
+    evaluate.py WORK --library target/release/libc4c.so --frames PATH/raw_frames \\
+                --oracle reference.py --merges bpe_simple_vocab_16e6.txt.gz
 
-WORK is what train.py left: WORK/test (videos that no training saw), WORK/seqTransf.bin and WORK/meanP.bin. The oracle is a Python
-module with `Clip4ClipReference` and `BpeTokenizer`; it gets the frames that the library samples. Prints Markdown.
+WORK is what train.py left: WORK/test (videos that no training saw), WORK/seqTransf.bin and WORK/meanP.bin. The oracle
+is a Python module with `Clip4ClipReference` and `BpeTokenizer`; it gets the frames that the library samples. Prints
+Markdown.
 """
 
 import argparse
@@ -15,7 +17,6 @@ import sys
 
 import numpy as np
 import torch
-
 import world
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benches/peers"))
@@ -136,7 +137,9 @@ def main():
         ot, ov, *ranked = kept[head, "f32"]
         differ = [int(np.abs(a - b).max()) for a, b in zip(found, ranked)]
         many = sum(int((a != b).sum()) for a, b in zip(found, ranked))
-        far = [1 - (unit(a.astype(np.float64)) * unit(b.astype(np.float64))).sum(-1).min() for a, b in ((t, ot), (v, ov))]
+        far = [
+            1 - (unit(a.astype(np.float64)) * unit(b.astype(np.float64))).sum(-1).min() for a, b in ((t, ot), (v, ov))
+        ]
         kept[head, "said"] = (
             f"{head}: {many} of {2 * len(texts)} ranks differ from the oracle's, by {max(differ)} at most; "
             f"1 - cosine at most {far[0]:.1e} (texts), {far[1]:.1e} (videos)."

@@ -2,8 +2,9 @@
 
     golden.py OUT --frames PATH/raw_frames --oracle reference.py --merges bpe_simple_vocab_16e6.txt.gz
 
-Into OUT, where train.py has put the checkpoint: videos/*.mp4 (of combinations that no training saw), captions.jsonl, and golden.json, the
-vectors that an independent implementation gives for these captions, these videos and twelve frames made by a formula.
+Into OUT, where train.py has put the checkpoint: videos/*.mp4 (of combinations that no training saw), captions.jsonl,
+and golden.json, the vectors that an independent implementation gives for these captions, these videos and twelve
+frames made by a formula.
 """
 
 import argparse
@@ -11,11 +12,10 @@ import json
 import pathlib
 import random
 
-import numpy as np
-import torch
-
 import evaluate
 import make_videos
+import numpy as np
+import torch
 import world
 
 # Motion, first thing, second thing, background: unseen combinations, most of them with their reverse.
@@ -82,7 +82,10 @@ def main():
     pictures = evaluate.sampled(args.frames, [videos / name(scene) for scene in scenes])
     golden = {
         "texts": [{"text": words, "vector": text(words)} for words in texts],
-        "frames": {"what": "12 frames of 320x240 RGB: (x (c + 1) + y (3 - c) + 16 t) mod 256", "vector": video(formula())},
+        "frames": {
+            "what": "12 frames of 320x240 RGB: (x (c + 1) + y (3 - c) + 16 t) mod 256",
+            "vector": video(formula()),
+        },
         "videos": [{"video": name(scene), "vector": video(frames)} for scene, frames in zip(scenes, pictures)],
     }
     (args.out / "golden.json").write_text(json.dumps(golden, indent=0) + "\n", encoding="utf-8")

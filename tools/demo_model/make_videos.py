@@ -13,7 +13,6 @@ import pathlib
 import random
 
 import av
-
 import world
 
 

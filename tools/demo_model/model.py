@@ -1,4 +1,5 @@
-"""CLIP4Clip (arXiv 2104.08860) in small: modules whose parameters have the names and shapes of the original's checkpoints."""
+"""CLIP4Clip (arXiv 2104.08860) in small: modules whose parameters have the names and shapes of the original's
+checkpoints."""
 
 import collections
 
@@ -38,7 +39,9 @@ class Block(nn.Module):
         self.attn = Attention(width, heads)
         self.ln_1 = nn.LayerNorm(width, eps)
         self.mlp = nn.Sequential(
-            collections.OrderedDict(c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width))
+            collections.OrderedDict(
+                c_fc=nn.Linear(width, 4 * width), gelu=QuickGELU(), c_proj=nn.Linear(4 * width, width)
+            )
         )
         self.ln_2 = nn.LayerNorm(width, eps)
 
@@ -65,8 +68,8 @@ class Transformer(nn.Module):
 
 
 def waves(side, width):
-    """[side * side + 1, width]: sines and cosines of the patches' rows and columns, where training begins; the class token's
-    are zero. From noise, the tower takes far longer to learn where things are."""
+    """[side * side + 1, width]: sines and cosines of the patches' rows and columns, where training begins; the class
+    token's are zero. From noise, the tower takes far longer to learn where things are."""
     at = torch.arange(side) / side
     phases = at[:, None] * torch.pi * 2 ** torch.linspace(-1, 2, width // 4)
     one = torch.cat([phases.sin(), phases.cos()], 1)
@@ -75,8 +78,8 @@ def waves(side, width):
 
 
 def cosines(width, patch):
-    """[width, 3, patch, patch]: the coarsest of the discrete cosine transform's patterns in the three colours, where training begins.
-    Noise sees little but brightness in pictures as smooth as these."""
+    """[width, 3, patch, patch]: the coarsest of the discrete cosine transform's patterns in the three colours, where
+    training begins. Noise sees little but brightness in pictures as smooth as these."""
     at = (torch.arange(patch) + 0.5) * torch.pi / patch
     order = sorted(((u, v) for u in range(patch) for v in range(patch)), key=lambda uv: (uv[0] ** 2 + uv[1] ** 2, uv))
     patterns = torch.stack([torch.outer((u * at).cos(), (v * at).cos()) for u, v in order[: -(-width // 3)]])
@@ -102,7 +105,12 @@ class Vision(nn.Module):
         """[n, 3, resolution, resolution] normalised -> [n, 1 + patches, width], before the projection."""
         # The patches do not overlap: one product does what the convolution would.
         n, patch, width = len(pixels), self.conv1.kernel_size[0], len(self.class_embedding)
-        x = pixels.unfold(2, patch, patch).unfold(3, patch, patch).permute(0, 2, 3, 1, 4, 5).reshape(n, -1, 3 * patch * patch)
+        x = (
+            pixels.unfold(2, patch, patch)
+            .unfold(3, patch, patch)
+            .permute(0, 2, 3, 1, 4, 5)
+            .reshape(n, -1, 3 * patch * patch)
+        )
         x = F.linear(x, self.conv1.weight.view(width, -1))
         x = torch.cat([self.class_embedding.expand(n, 1, -1), x], 1) + self.positional_embedding
         return self.ln_post(self.transformer(self.ln_pre(x)))
@@ -124,8 +132,9 @@ class Clip(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(3.0))
 
     def texts(self, ids, forget=0.0):
-        """[n, length] -> [n, embed]; the end token has the highest id. `forget` is the share of words that are taken away at
-        random in training, so that words which the model has never met, whose rows are zero, do no harm later."""
+        """[n, length] -> [n, embed]; the end token has the highest id. `forget` is the share of words that are taken
+        away at random in training, so that words which the model has never met, whose rows are zero, do no harm
+        later."""
         x = self.token_embedding(ids)
         if forget:
             x = x * ((torch.rand(ids.shape) >= forget) | (ids >= VOCABULARY - 2))[..., None]
@@ -137,7 +146,9 @@ class Clip(nn.Module):
 class Clip4Clip(nn.Module):
     """With `head_layers` the seqTransf head, without them meanP."""
 
-    def __init__(self, vision_width=128, vision_layers=4, patch=12, resolution=120, text_layers=3, embed=64, head_layers=4):
+    def __init__(
+        self, vision_width=128, vision_layers=4, patch=12, resolution=120, text_layers=3, embed=64, head_layers=4
+    ):
         super().__init__()
         self.clip = Clip(vision_width, vision_layers, patch, resolution, text_layers, embed)
         if head_layers:

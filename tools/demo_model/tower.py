@@ -1,22 +1,24 @@
 """The first stage: the image tower learns to see, one frame at a time.
 
-From scratch and from captions alone, a small tower would need far more videos and hours than a demonstration is worth. The world knows
-what is in each of its frames, so the tower is first trained to tell that. The class token tells which colours, shapes and
-textures are there, which colour has which shape, where things of each colour are and how large, and the background; every
-other token tells of what colour and shape the thing is that its patch is part of. The layers that answer are thrown away afterwards.
+From scratch and from captions alone, a small tower would need far more videos and hours than a demonstration is
+worth. The world knows what is in each of its frames, so the tower is first trained to tell that. The class token
+tells which colours, shapes and textures are there, which colour has which shape, where things of each colour are and
+how large, and the background; every other token tells of what colour and shape the thing is that its patch is part
+of. The layers that answer are thrown away afterwards.
 """
 
 import csv
 import time
 
+import data
 import numpy as np
 import torch
+import world
 from torch.nn import functional as F
 
-import data
-import world
-
-COLOURS, SHAPES, TEXTURES, BACKGROUNDS = (len(x) for x in (world.COLOURS, world.SHAPES, world.TEXTURES, world.BACKGROUNDS))
+COLOURS, SHAPES, TEXTURES, BACKGROUNDS = (
+    len(x) for x in (world.COLOURS, world.SHAPES, world.TEXTURES, world.BACKGROUNDS)
+)
 BATCH = 256
 
 
@@ -52,7 +54,8 @@ def presence(numbers, there, count):
 
 
 def parts_of(things, patches):
-    """[n, patches] twice: the number of the colour and of the shape of the thing that covers each patch, or one more for none."""
+    """[n, patches] twice: the numbers of the colour and of the shape of the thing that covers each patch; where there is
+    none, COLOURS and SHAPES."""
     side = round(patches**0.5)
     at = (torch.arange(side, device=things.device) + 0.5) / side * 2 - 1
     colour, shape = (torch.full((len(things), patches), none, device=things.device) for none in (COLOURS, SHAPES))
@@ -88,7 +91,8 @@ def loss_of(answers, labels):
 
 @torch.no_grad()
 def score(vision, answers, videos, truth, device):
-    """Shares of frames of which all colours, shapes, textures, pairs and the background are told, and the mean distance of places."""
+    """Shares of frames of which all colours, shapes, textures, pairs and the background are told, and the mean
+    distance of places."""
     frames = videos.frames.reshape(-1, *videos.frames.shape[2:])
     right, distances = [], []
     for at in range(0, len(frames), BATCH):
@@ -151,6 +155,9 @@ def features(vision, videos, device):
     """[videos, frames, width] of what the tower sees, before the projection."""
     rows = []
     for at in range(0, len(videos.frames), 32):
-        x = data.pixels(torch.tensor(videos.frames[at : at + 32].reshape(-1, world.SIDE, world.SIDE, 3)).to(device), vision.resolution)
+        x = data.pixels(
+            torch.tensor(videos.frames[at : at + 32].reshape(-1, world.SIDE, world.SIDE, 3)).to(device),
+            vision.resolution,
+        )
         rows.append(vision.features(x).view(-1, data.FRAMES, len(vision.class_embedding)).cpu())
     return torch.cat(rows)

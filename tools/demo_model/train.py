@@ -3,8 +3,8 @@
     train.py WORK OUT --frames PATH/raw_frames [--seed 1]
 
 WORK keeps videos, decoded frames and what each stage made, and a stage that is there is not done again; OUT gets
-pytorch_model.bin in CLIP4Clip's layout and learning_curve.png. `--frames` is this project's example that prints the frames
-which the library samples. The seed decides all that is drawn.
+pytorch_model.bin in CLIP4Clip's layout and learning_curve.png. `--frames` is this project's example that prints the
+frames which the library samples. The seed decides all that is drawn.
 """
 
 import argparse
@@ -15,15 +15,15 @@ import subprocess
 import sys
 import time
 
+import data
 import numpy as np
 import torch
-from torch.nn import functional as F
-
-import data
-import model
 import tower
 import words
 import world
+from torch.nn import functional as F
+
+import model
 
 TRAIN, VAL, TEST = 16000, 600, 500
 BATCH = 384
@@ -43,7 +43,9 @@ def families(scenes):
 
 def known_ids(grammar, scenes, tokens):
     """The ids that the grammar can say. All others keep a row of zeros."""
-    texts = {grammar.sentence(scene) for scene in scenes for _ in range(8)} | {grammar.glimpse(scene) for scene in scenes}
+    texts = {grammar.sentence(scene) for scene in scenes for _ in range(8)} | {
+        grammar.glimpse(scene) for scene in scenes
+    }
     return torch.unique(tokens.ids(sorted(texts)))
 
 
@@ -107,7 +109,8 @@ def contrast(net, train, val, tokens, steps, seed, log_path, peak=1e-3):
                 log.writerow([step, f"{mean:.4f}", f"{first:.4f}", f"{fifth:.4f}"])
                 file.flush()
                 left = (time.monotonic() - start) / step * (steps - step) / 60
-                print(f"{log_path.stem} {step}/{steps}: loss {mean:.3f}, R@1 {first:.3f}, R@5 {fifth:.3f}, {left:.0f} min left", flush=True)
+                scores = f"loss {mean:.3f}, R@1 {first:.3f}, R@5 {fifth:.3f}"
+                print(f"{log_path.stem} {step}/{steps}: {scores}, {left:.0f} min left", flush=True)
 
 
 def save(net, path):
@@ -168,7 +171,9 @@ def main():
     if not kept.exists():
         part = kept.with_suffix(".part")
         log = args.work / "tower.csv"
-        tower.train(vision, train, val, args.tower_steps, args.seed, device, log, lambda: torch.save(vision.state_dict(), part))
+        tower.train(
+            vision, train, val, args.tower_steps, args.seed, device, log, lambda: torch.save(vision.state_dict(), part)
+        )
         part.rename(kept)
     vision.load_state_dict(torch.load(kept, map_location=device))
     cache = args.work / "features.pt"
@@ -186,7 +191,15 @@ def main():
         torch.manual_seed(args.seed)
         net = model.Clip4Clip(head_layers=head_layers)
         net.clip.visual.load_state_dict(vision.state_dict())
-        contrast(net, (train_features, train.scenes), (val_features, captions), tokens, args.steps, args.seed, args.work / f"{name}.csv")
+        contrast(
+            net,
+            (train_features, train.scenes),
+            (val_features, captions),
+            tokens,
+            args.steps,
+            args.seed,
+            args.work / f"{name}.csv",
+        )
         save(net, args.work / f"{name}.bin")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "pytorch_model.bin").write_bytes((args.work / "seqTransf.bin").read_bytes())

@@ -18,7 +18,13 @@ def tokenizer():
     # The 256 byte symbols, those that are printable first.
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     symbols = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-    vocabulary = [*symbols, *(s + "</w>" for s in symbols), *("".join(m) for m in merges), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = [
+        *symbols,
+        *(s + "</w>" for s in symbols),
+        *("".join(m) for m in merges),
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     found = Tokenizer(models.BPE({t: i for i, t in enumerate(vocabulary)}, merges, end_of_word_suffix="</w>"))
     found.normalizer = normalizers.Lowercase()
     found.pre_tokenizer = pre_tokenizers.Sequence(

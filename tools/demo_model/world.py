@@ -1,7 +1,7 @@
 """The synthetic world: short videos of shapes that do things, and sentences about them.
 
-A `Scene` is what happens, `render` its pictures, `Grammar` its sentences. What a model is tested on it has never seen: every
-combination of colour, shape and kind of motion belongs to one split alone.
+A `Scene` is what happens, `render` its pictures, `Grammar` its sentences. What a model is tested on it has never
+seen: every combination of colour, shape and kind of motion belongs to one split alone.
 """
 
 import dataclasses
@@ -32,7 +32,11 @@ SHAPES = {
     "cross": ["cross", "plus sign"],
     "moon": ["moon", "crescent"],
 }
-SIZES = {"small": (16, ["small", "little", "tiny"]), "medium": (24, ["medium", "mid-sized"]), "large": (35, ["large", "big", "huge"])}  # radius, pixels
+SIZES = {
+    "small": (16, ["small", "little", "tiny"]),
+    "medium": (24, ["medium", "mid-sized"]),
+    "large": (35, ["large", "big", "huge"]),
+}  # radius, pixels
 TEXTURES = {"plain": [], "striped": ["striped", "stripy"], "dotted": ["dotted", "spotted", "polka-dot"]}
 BACKGROUNDS = {
     "black": ["on a black background", "in the dark", "against black"],
@@ -80,7 +84,8 @@ def family(motion):
 
 
 def split_of(colour, shape, motion):
-    """The one split that a colour, a shape and a kind of motion may be seen together in: 80 % train, 5 % val, 15 % test."""
+    """The one split that a colour, a shape and a kind of motion may be seen together in: 80 % train, 5 % val, 15 %
+    test."""
     lot = hashlib.sha256(f"{colour} {shape} {family(motion)}".encode()).digest()[0] / 256
     return "test" if lot < 0.15 else "val" if lot < 0.20 else "train"
 
@@ -118,7 +123,9 @@ def draw_scene(rng, split):
     while True:
         motion = rng.choice(list(MOTIONS))
         things = [
-            Thing(rng.choice(list(COLOURS)), rng.choice(list(SHAPES)), rng.choice(list(SIZES)), rng.choice(list(TEXTURES)))
+            Thing(
+                rng.choice(list(COLOURS)), rng.choice(list(SHAPES)), rng.choice(list(SIZES)), rng.choice(list(TEXTURES))
+            )
             for _ in range(2)
         ]
         a, b = things if motion in TWO else (things[0], None)
@@ -134,8 +141,8 @@ def draw_scene(rng, split):
 
 
 def draw_scenes(split, count, seed):
-    """So many scenes of a split, no two of which the fullest sentence could not tell apart, except in "train". Each scene
-    with a direction is followed by its reverse: what happens when must be understood, not only what is there."""
+    """So many scenes of a split, no two of which the fullest sentence could not tell apart, except in "train". Each
+    scene with a direction is followed by its reverse: what happens when must be understood, not only what is there."""
     rng = random.Random(f"{split} {seed}")
     scenes, seen = [], set()
     while len(scenes) < count:
@@ -188,6 +195,7 @@ class Grammar:
 
 
 # Pictures
+
 
 def outline(shape, x, y):
     """How far outside of a shape of radius 1 points are, about; negative within. y grows downwards."""
@@ -243,8 +251,8 @@ def backdrop(kind, rng, width, height):
 
 
 def track(scene, rng, u):
-    """Where both things are at times `u` in 0..1: x, y (-1..1 across the square), radius (pixels), angle, alpha; and whether
-    the second is in front."""
+    """Where both things are at times `u` in 0..1: x, y (-1..1 across the square), radius (pixels), angle, alpha; and
+    whether the second is in front."""
     zero = np.zeros_like(u)
     radius = SIZES[scene.a.size][0] * rng.uniform(0.9, 1.1)
     x, y = zero + rng.uniform(-0.45, 0.45), zero + rng.uniform(-0.45, 0.45)
@@ -329,9 +337,9 @@ def render(scene):
 
 
 def labels(scene, count):
-    """What is to be seen in `count` frames sampled evenly: [2, frames, 7] with a row a thing and frame, of colour, shape, texture (by
-    number), x, y (-1..1), radius (of half the square's side) and whether it is there, the one in front last; and the
-    background's number."""
+    """What is to be seen in `count` frames sampled evenly: [2, frames, 7] with a row a thing and frame, of colour,
+    shape, texture (by number), x, y (-1..1), radius (of half the square's side) and whether it is there, the one in
+    front last; and the background's number."""
     *_, frames, (first, second, second_in_front), _ = layout(scene)
     picks = np.linspace(0, frames - 1, count).astype(int)
     rows = np.zeros((2, count, 7), np.float32)
