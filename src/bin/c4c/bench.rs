@@ -235,8 +235,7 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let mut to = Output::open(None)?;
         if json {
-            serde_json::to_writer(&mut to, self).map_err(std::io::Error::from)?;
-            writeln!(to)?;
+            to.json(self)?;
             return to.finish();
         }
         let mut row = |name: &str, value: String| writeln!(to, "{name:<14}{value}");

@@ -215,7 +215,7 @@ impl Sink {
         let times = times_us.map(|(start, end)| (start as f64 / 1e6, end as f64 / 1e6));
         let (start, end) = (times.map(|t| t.0), times.map(|t| t.1));
         let vector = vector.to_vec();
-        self.line(&Line { of, start, end, vector: Some(&vector), error: None })
+        self.output.json(&Line { of, start, end, vector: Some(&vector), error: None })
     }
 
     fn failure(&mut self, path: &Path, error: &c4c::Error) -> Result<(), Failure> {
@@ -223,15 +223,10 @@ impl Sink {
         self.failed += 1;
         if self.format == Format::Jsonl {
             let error = Some(error.to_string());
-            return self.line(&Line { of: &json(path), start: None, end: None, vector: None, error });
+            return self.output.json(&Line { of: &json(path), start: None, end: None, vector: None, error });
         }
         self.rows.extend(std::iter::repeat_n(f32::NAN, self.dim));
         Ok(())
-    }
-
-    fn line(&mut self, line: &Line) -> Result<(), Failure> {
-        serde_json::to_writer(&mut self.output, line).map_err(std::io::Error::from)?;
-        Ok(self.output.write_all(b"\n")?)
     }
 
     /// Writes what is left.

@@ -256,8 +256,7 @@ impl Report {
     fn print(&self, json: bool) -> Result<(), Failure> {
         let mut to = Output::open(None)?;
         if json {
-            serde_json::to_writer(&mut to, self).map_err(std::io::Error::from)?;
-            writeln!(to)?;
+            to.json(self)?;
             return to.finish();
         }
         writeln!(to, "{:<16}{:>7}{:>7}{:>7}{:>9}{:>9}", "", "R@1", "R@5", "R@10", "median", "mean")?;

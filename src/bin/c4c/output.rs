@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::common::Failure;
 use crate::walk::{reason, shown};
 
@@ -44,6 +46,12 @@ impl Output {
     /// Whether people see it, and a progress bar would be in the way.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Output::Stdout(_)) && std::io::stdout().is_terminal()
+    }
+
+    /// A line of JSON.
+    pub fn json(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        serde_json::to_writer(&mut *self, value).map_err(std::io::Error::from)?;
+        Ok(self.write_all(b"\n")?)
     }
 
     /// Everything is written: a file gets its name.
