@@ -283,7 +283,9 @@ fn an_interrupt_loses_nothing_and_one_writes_at_a_time() {
     shelf.film("videos/slow.mp4");
     // Thousands of windows: it is at work until it is told to end.
     let args = ["index", ".", "--json", "--model", "../tiny.bin", "--segment", "20", "--step", "0.002"];
-    let mut command = shelf.tool(&args);
+    // What runs in the background of a script has interrupts ignored, and so have these tests there.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT").arg(env!("CARGO_BIN_EXE_c4c")).args(args).current_dir(shelf.path("videos"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
     let first: Value = serde_json::from_str(&told.next().unwrap().unwrap()).unwrap();
@@ -321,7 +323,7 @@ fn a_hangup_that_is_ignored_ends_nothing() {
         "trap '' HUP; exec {} index . --json --model ../tiny.bin --segment 20 --step 0.05",
         env!("CARGO_BIN_EXE_c4c")
     );
-    let mut shell = std::process::Command::new("sh");
+    let mut shell = Command::new("sh");
     let mut child =
         shell.args(["-c", &index]).current_dir(shelf.path("videos")).stdout(Stdio::piped()).spawn().unwrap();
     let mut told = BufReader::new(child.stdout.take().unwrap()).lines();
