@@ -1,7 +1,6 @@
 """The first stage: the image tower learns to see, one frame at a time.
 
-From scratch and from captions alone, a small tower would need far more videos and hours than a demonstration is
-worth. The world knows what is in each of its frames, so the tower is first trained to tell that. The class token
+From scratch and from captions alone, it would take more videos and hours than a demonstration is worth. The world knows what is in each of its frames, so the tower is first trained to tell that. The class token
 tells which colours, shapes and textures are there, which colour has which shape, where things of each colour are and
 how large, and the background; every other token tells of what colour and shape the thing is that its patch is part
 of. The layers that answer are thrown away afterwards.

@@ -1,7 +1,7 @@
 """The synthetic world: short videos of shapes that do things, and sentences about them.
 
 A `Scene` is what happens, `render` its pictures, `Grammar` its sentences. What a model is tested on it has never
-seen: every combination of colour, shape and kind of motion belongs to one split alone.
+seen: every combination of colour, shape and kind of motion of the first thing belongs to one split alone.
 """
 
 import dataclasses
@@ -84,8 +84,8 @@ def family(motion):
 
 
 def split_of(colour, shape, motion):
-    """The one split that a colour, a shape and a kind of motion may be seen together in: 80 % train, 5 % val, 15 %
-    test."""
+    """The one split in which the first thing may have this colour, shape and kind of motion: about 80 % train, 5 % val,
+    15 % test. The second thing of a training scene has none of the test's; otherwise it is free."""
     lot = hashlib.sha256(f"{colour} {shape} {family(motion)}".encode()).digest()[0] / 256
     return "test" if lot < 0.15 else "val" if lot < 0.20 else "train"
 
