@@ -13,8 +13,6 @@ pub enum Failure {
     Library(#[from] c4c::Error),
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
     #[error("{0}")]
     Other(String),
 }

@@ -45,13 +45,11 @@ pub struct Vectors<'a> {
 /// For each query, the place of its video among all videos. A video is as similar as the most similar of its
 /// candidates, of which it has at least one: its one vector, or its captions.
 pub fn ranks(queries: Vectors, candidates: Vectors) -> Vec<usize> {
-    let dim = candidates.rows.ncols();
     // In double precision, so that equal means that the vectors are.
     let transposed: Array2<f64> = candidates.rows.t().mapv(f64::from);
     let block = (BLOCK / candidates.rows.nrows().max(1)).max(1);
     let mut best = vec![f64::NEG_INFINITY; candidates.videos.iter().max().map_or(0, |last| last + 1)];
     let mut ranks = Vec::with_capacity(queries.rows.nrows());
-    debug_assert_eq!(queries.rows.ncols(), dim);
     for (rows, videos) in queries.rows.axis_chunks_iter(Axis(0), block).zip(queries.videos.chunks(block)) {
         let similarities = rows.mapv(f64::from).dot(&transposed);
         for (row, &video) in similarities.rows().into_iter().zip(videos) {
