@@ -9,6 +9,8 @@ import pytest
 # Runs a call that would take minutes; once the model works on it, the process gets a real SIGINT.
 INTERRUPT = """
 import io, os, signal, sys, threading, numpy as np, c4c
+# Where these tests run in the background of a script, interrupts are ignored, and Python leaves it at that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def interrupt(model, ready):
     while not ready():
