@@ -9,7 +9,6 @@ Markdown.
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
 import subprocess
@@ -19,17 +18,12 @@ import numpy as np
 import torch
 import world
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "benches/peers"))
+for folder in ("benches/peers", "tests/oracle"):
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / folder))
 import ours  # noqa: E402
+from parity import load_module  # noqa: E402
 
 DIRECTIONS = ("horizontal", "vertical", "scale", "approach")
-
-
-def load_module(path):
-    spec = importlib.util.spec_from_file_location("oracle", path)
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
 
 
 def sampled(decoder, paths):

@@ -1,5 +1,8 @@
 //! The command-line tool: a thin user of the library.
 
+// As in the library.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 mod bench;
 mod captions;
 mod common;
