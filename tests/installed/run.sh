@@ -54,6 +54,9 @@ files() {
         DESTDIR=$work/stage PREFIX=/opt/c4c scripts/install.sh --uninstall &&
         [ "$(find "$work/stage" ! -type d)" = "$work/stage/opt/c4c/lib/c4c/theirs" ] &&
         ! PREFIX=relative scripts/install.sh "$build" 2>/dev/null
+    found=$?
+    rm -rf "$work/stage" "$work/root"
+    return $found
 }
 
 exports() { nm -D --defined-only "$prefix/lib/libc4c.so" | awk '{ print $3 }' | diff tests/exports.txt -; }
@@ -129,7 +132,7 @@ other_libtorch() {
     mkdir -p "$work/other" && LIBTORCH=$torch PREFIX=$work/other scripts/install.sh "$build" &&
         [ ! -e "$work/other/lib/c4c" ] && mv "$prefix" "$prefix-elsewhere" && ln -s other "$prefix" && c_shared && c_static
     other=$?
-    rm -f "$prefix"
+    rm -rf "$prefix" "$work/other"
     mv "$prefix-elsewhere" "$prefix"
     return $other
 }
