@@ -190,11 +190,11 @@ enum c4c_precision
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   /**
-   * BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32; `c4c_get_info` says what was chosen.
+   * F16 on GPUs; BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32. `c4c_get_info` says what was chosen.
    */
   C4C_PRECISION_AUTO = 0,
   /**
-   * IEEE single precision.
+   * IEEE single precision; on GPUs without TF32.
    */
   C4C_PRECISION_F32 = 1,
   /**
@@ -203,12 +203,13 @@ enum c4c_precision
    */
   C4C_PRECISION_BF16 = 2,
   /**
-   * Not served yet: it is for GPUs.
+   * Half precision, as the original runs on a GPU: weights, products and what passes from block to block; heads in single
+   * precision. For GPUs, `C4C_E_UNSUPPORTED` on CPUs.
    */
   C4C_PRECISION_F16 = 3,
   /**
    * Eight-bit weights and products in three of four layers of the transformer blocks, with a step for each output and
-   * each token; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others.
+   * each token; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others and on GPUs.
    */
   C4C_PRECISION_INT8 = 4,
 };
@@ -486,6 +487,11 @@ enum c4c_option_flag
    * A text with more than `max_words` token ids is an error; otherwise it is cut, as the operator does.
    */
   C4C_STRICT_TEXT = 2,
+  /**
+   * On GPUs: launch every kernel of every pass instead of replaying recorded passes. Small batches get slower, and the memory
+   * that the recordings hold stays free.
+   */
+  C4C_NO_CUDA_GRAPHS = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -603,7 +609,9 @@ typedef struct c4c_options {
    */
   const char *tokenizer_path;
   /**
-   * NULL or `"auto"`: the best device there is; `"cpu"`. `"cuda"` and `"cuda:N"` are not served yet: `C4C_E_DEVICE`.
+   * NULL or `"auto"`: the first GPU where CUDA can be used, else the CPU; `c4c_get_info` says which and why. `"cpu"`. `"cuda"`,
+   * which is `"cuda:0"`; `"cuda:N"`; several as `"cuda:0,cuda:1"`, or all as `"cuda:*"`: each gets a copy of the weights, and
+   * passes go to whichever is free. `C4C_E_DEVICE` with the reason where a GPU that is named cannot be used.
    */
   const char *device;
   /**
@@ -623,7 +631,7 @@ typedef struct c4c_options {
    */
   uint32_t max_words;
   /**
-   * `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`
+   * `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`, `C4C_NO_CUDA_GRAPHS`
    */
   uint32_t flags;
   /**
@@ -753,7 +761,7 @@ typedef struct c4c_info {
    */
   float logit_scale;
   /**
-   * `"cpu"`
+   * `"cpu"`, `"cuda:0"`, `"cuda:0,cuda:1"`; `"8 GPUs"` and the like where the list does not fit.
    */
   char device[32];
   /**
@@ -764,6 +772,10 @@ typedef struct c4c_info {
    * The checkpoint's container and naming: `"torch.save/clip4clip"`.
    */
   char weights[64];
+  /**
+   * Why `"auto"` took the CPU, and not a GPU; else empty.
+   */
+  char device_note[256];
 } c4c_info;
 
 /**
@@ -871,6 +883,11 @@ typedef struct c4c_stats {
    * Forward passes of the vision tower.
    */
   int64_t image_forward_us;
+  /**
+   * Bytes of the model's GPUs that libtorch holds for this process: all models' weights and passes, and what it keeps for
+   * the next ones. 0 on a CPU.
+   */
+  uint64_t device_bytes;
 } c4c_stats;
 
 /**
@@ -939,6 +956,19 @@ typedef struct c4c_frame {
    * 0
    */
   uint32_t reserved;
+  /**
+   * `C4C_LOCATION_*`; the same in all elements of an array.
+   */
+  uint32_t location;
+  /**
+   * With `C4C_LOCATION_CUDA` CUDA's number of the GPU whose memory the planes point to, else 0. It need not be the model's.
+   */
+  uint32_t device_index;
+  /**
+   * With `C4C_LOCATION_CUDA` the `cudaStream_t` whose work so far makes the pixels, NULL for the default stream; else NULL.
+   * They may change again when the call returns.
+   */
+  void *stream;
 } c4c_frame;
 
 /**
@@ -995,6 +1025,14 @@ typedef struct c4c_video_options {
    * The most pixels that a frame may have. 0: 8192 * 8192.
    */
   uint64_t max_pixels;
+  /**
+   * `C4C_HWACCEL_*`
+   */
+  uint32_t hwaccel;
+  /**
+   * The number of the GPU that decodes with `C4C_HWACCEL_CUDA`, else 0.
+   */
+  uint32_t hwaccel_device;
 } c4c_video_options;
 
 /**
@@ -1062,6 +1100,22 @@ c4c_status c4c_create(const struct c4c_options *options,
  */
 C4C_API
 void c4c_free(struct c4c_model *model);
+
+/**
+ * Gives back memory that is held for speed and not in use: the recordings of a GPU's passes, what libtorch keeps of the GPUs'
+ * memory, and what the C library keeps of the process's. The next calls are slower until it has been taken again.
+ *
+ * @param model  not NULL
+ * @param err    filled on failure; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BACKEND
+ *
+ * Waits for the passes that run. What libtorch keeps belongs to all models of the process.
+ *
+ * Thread-safety: any number of threads may call this on one model.
+ */
+C4C_API
+c4c_status c4c_trim(const struct c4c_model *model,
+                    struct c4c_error *err);
 
 /**
  * Floats in one embedding: 512 for ViT-B. 0 for NULL.
@@ -1438,13 +1492,31 @@ C4C_API uint32_t c4c_abi_version(void);
 
 /**
  * One line of JSON about the loaded library: its version ("c4c"), the ABI's ("abi"), those of libtorch and of the FFmpeg
- * in use ("libtorch", "ffmpeg"), whether it computes on CUDA ("cuda"), and the machine it was built for ("target").
+ * in use ("libtorch", "ffmpeg"), whether it can compute on CUDA where the machine does ("cuda"), and the machine it was built
+ * for ("target").
  * The string lives as long as the library.
  *
  * Thread-safety: any thread, any time.
  */
 C4C_API
 const char *c4c_build_info(void);
+
+/**
+ * How many GPUs this process can use through CUDA. Where there is none, the reason is in `err->message` although the call
+ * succeeds: no driver, a libtorch for the CPU only, a library that is missing.
+ *
+ * @param out_count  receives the number; not NULL; untouched on error
+ * @param err        filled on failure, and where the number is 0; may be NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT
+ *
+ * The first call of a process, or the first c4c_create for a GPU or "auto", loads libtorch's CUDA half and wakes the driver; the
+ * answer does not change later. A child forked after that cannot use CUDA, as with every program; one forked before can.
+ *
+ * Thread-safety: any thread, any time.
+ */
+C4C_API
+c4c_status c4c_cuda_devices(uint32_t *out_count,
+                            struct c4c_error *err);
 
 /**
  * Cosine similarity of every vector of one set with every one of another: for unit vectors, as this library makes them, their

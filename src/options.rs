@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::runtime::Devices;
+
 /// Which towers are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Modality {
@@ -74,6 +76,8 @@ pub enum Precision {
     F32,
     /// Weights and the activations of matrix products in bfloat16.
     Bf16,
+    /// Weights and activations in half precision, for GPUs: what the original runs there.
+    F16,
     /// Weights and the activations of the blocks' matrix products in eight bits, with a step for each output and for each
     /// token; bfloat16 in the last product of each block and where pixels become tokens.
     Int8,
@@ -107,7 +111,8 @@ pub struct Options {
     pub head: Option<Head>,
     /// `None`: what a configuration file beside the weights says, else QuickGELU.
     pub activation: Option<Activation>,
-    /// `None`: BF16 where the CPU has instructions for it, else F32.
+    pub devices: Devices,
+    /// `None`: F16 on a GPU; BF16 on a CPU that has instructions for it, else F32.
     pub precision: Option<Precision>,
     /// A `tokenizer.json`; `None`: the one in a Hugging Face model folder, else CLIP's own, built in.
     pub tokenizer_path: Option<PathBuf>,
@@ -121,6 +126,8 @@ pub struct Options {
     pub num_threads: Option<usize>,
     /// The most images in one forward pass; `None`: chosen.
     pub max_batch: Option<usize>,
+    /// On GPUs: record the kernels of small passes and replay them, instead of launching each.
+    pub cuda_graphs: bool,
     /// How long texts or images that do not fill a forward pass wait for others to join them.
     pub max_batch_delay: Duration,
 }
@@ -137,6 +144,7 @@ impl Options {
             model_name: None,
             head: None,
             activation: None,
+            devices: Devices::default(),
             precision: None,
             tokenizer_path: None,
             max_words: Self::DEFAULT_MAX_WORDS,
@@ -144,6 +152,7 @@ impl Options {
             strict_text: false,
             num_threads: None,
             max_batch: None,
+            cuda_graphs: true,
             max_batch_delay: Duration::ZERO,
         }
     }

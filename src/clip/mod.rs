@@ -14,6 +14,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
+use crate::runtime::Device;
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
 use team::Team;
@@ -44,7 +45,8 @@ pub struct LoadOptions {
     pub head: Option<Head>,
     pub activation: Option<Activation>,
     pub precision: Precision,
-    /// Threads of one forward pass.
+    pub device: Device,
+    /// Threads of one forward pass, on a CPU.
     pub num_threads: usize,
 }
 
@@ -55,6 +57,7 @@ struct Style {
     eps: f64,
     /// In which type tensors form products, where they do.
     kind: Kind,
+    device: tch::Device,
     /// The other way, where it can be gone.
     native: Option<Precision>,
     num_threads: usize,
@@ -75,25 +78,46 @@ impl LoadOptions {
             kind: match self.precision {
                 Precision::F32 => Kind::Float,
                 Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
+                Precision::F16 => Kind::Half,
             },
-            native: Some(self.precision).filter(|&precision| native::can(precision)),
+            device: tensors(self.device),
+            native: Some(self.precision).filter(|&precision| self.device == Device::Cpu && native::can(precision)),
             num_threads: self.num_threads,
         }
     }
 }
 
-/// In which precision this CPU computes a model for which one was asked for, or none: AUTO is BF16 where its products are an
-/// instruction, else F32. Where they are not, BF16 would be slower than F32 and less exact.
+fn tensors(device: Device) -> tch::Device {
+    match device {
+        Device::Cpu => tch::Device::Cpu,
+        Device::Cuda(number) => tch::Device::Cuda(number),
+    }
+}
+
+/// In which precision this device computes a model for which one was asked for, or none. On a GPU AUTO is F16, as the original
+/// runs; on a CPU BF16 where its products are an instruction, else F32. Where they are not, BF16 would be slower than F32 and
+/// less exact.
 ///
 /// # Errors
-/// `Unsupported` for INT8 on a CPU without it.
-pub fn precision(asked: Option<Precision>) -> Result<Precision> {
+/// `Unsupported` for INT8 on a GPU or a CPU without it, and for F16 on a CPU.
+pub fn precision(asked: Option<Precision>, device: Device) -> Result<Precision> {
+    if device != Device::Cpu {
+        return match asked {
+            Some(Precision::Int8) => Err(Error::unsupported(
+                "options.precision: INT8 is for CPUs; set AUTO, F32, BF16 or F16, or options.device to \"cpu\"",
+            )),
+            asked => Ok(asked.unwrap_or(Precision::F16)),
+        };
+    }
     #[cfg(target_arch = "x86_64")]
     let fast = std::arch::is_x86_feature_detected!("avx512bf16");
     #[cfg(not(target_arch = "x86_64"))]
     let fast = false;
     Ok(match asked {
         Some(Precision::F32) => Precision::F32,
+        Some(Precision::F16) => {
+            return Err(Error::unsupported("options.precision: F16 is for GPUs; set AUTO, F32, BF16 or INT8"))
+        }
         Some(Precision::Bf16) if native::can(Precision::Bf16) || !native::can(Precision::F32) => Precision::Bf16,
         Some(Precision::Int8) if native::can(Precision::Int8) => Precision::Int8,
         Some(Precision::Int8) => {

@@ -6,11 +6,12 @@ use std::os::raw::c_char;
 use ndarray::ArrayView2;
 use once_cell::sync::Lazy;
 
-use super::guard::guard;
+use super::guard::{guard, guard_with, quiet_panics};
 use super::read::{self, Output};
 use super::structs::c4c_error;
 use super::types::{c4c_status, c4c_status_code, C4C_ABI_VERSION};
 use crate::error::{Error, Result};
+use crate::runtime::cuda_devices;
 use crate::similarity;
 
 macro_rules! names {
@@ -72,7 +73,8 @@ pub extern "C" fn c4c_abi_version() -> u32 {
 }
 
 /// One line of JSON about the loaded library: its version ("c4c"), the ABI's ("abi"), those of libtorch and of the FFmpeg
-/// in use ("libtorch", "ffmpeg"), whether it computes on CUDA ("cuda"), and the machine it was built for ("target").
+/// in use ("libtorch", "ffmpeg"), whether it can compute on CUDA where the machine does ("cuda"), and the machine it was built
+/// for ("target").
 /// The string lives as long as the library.
 ///
 /// Thread-safety: any thread, any time.
@@ -80,7 +82,7 @@ pub extern "C" fn c4c_abi_version() -> u32 {
 pub extern "C" fn c4c_build_info() -> *const c_char {
     static INFO: Lazy<CString> = Lazy::new(|| {
         let info = format!(
-            "{{\"c4c\":\"{}\",\"abi\":{C4C_ABI_VERSION},\"libtorch\":\"{}\",\"cuda\":false,\"ffmpeg\":\"{}\",\"target\":\"{}-{}\"}}",
+            "{{\"c4c\":\"{}\",\"abi\":{C4C_ABI_VERSION},\"libtorch\":\"{}\",\"cuda\":true,\"ffmpeg\":\"{}\",\"target\":\"{}-{}\"}}",
             env!("CARGO_PKG_VERSION"),
             env!("C4C_LIBTORCH_VERSION"),
             crate::video::ffmpeg_version().replace(['"', '\\'], ""),
@@ -90,6 +92,34 @@ pub extern "C" fn c4c_build_info() -> *const c_char {
         CString::new(info).unwrap_or_else(|_| CStr::to_owned(c"{}"))
     });
     INFO.as_ptr()
+}
+
+/// How many GPUs this process can use through CUDA. Where there is none, the reason is in `err->message` although the call
+/// succeeds: no driver, a libtorch for the CPU only, a library that is missing.
+///
+/// @param out_count  receives the number; not NULL; untouched on error
+/// @param err        filled on failure, and where the number is 0; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT
+///
+/// The first call of a process, or the first c4c_create for a GPU or "auto", loads libtorch's CUDA half and wakes the driver; the
+/// answer does not change later. A child forked after that cannot use CUDA, as with every program; one forked before can.
+///
+/// Thread-safety: any thread, any time.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_cuda_devices(out_count: *mut u32, err: *mut c4c_error) -> c4c_status {
+    quiet_panics();
+    guard_with(err, || {
+        if out_count.is_null() {
+            return Err(Error::invalid("out_count is NULL"));
+        }
+        let (count, why) = match cuda_devices() {
+            Ok(n) => (u32::try_from(n).unwrap_or(u32::MAX), None),
+            Err(why) => (0, Some(why)),
+        };
+        // SAFETY: not NULL, and the header asks for a pointer that can be written.
+        unsafe { out_count.write(count) };
+        Ok(why)
+    })
 }
 
 /// Cosine similarity of every vector of one set with every one of another: for unit vectors, as this library makes them, their

@@ -10,7 +10,7 @@ use super::types::{c4c_activation, c4c_head, c4c_modality, c4c_precision, c4c_st
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::options::{Activation, Head, Modality, Precision};
-use crate::runtime::Stats;
+use crate::runtime::{Device, Stats};
 
 /// What was loaded, and how it runs.
 ///
@@ -81,6 +81,7 @@ fn stats(stats: &Stats) -> c4c_stats {
         preprocess_us: micros(stats.preprocess),
         text_forward_us: micros(stats.text_forward),
         image_forward_us: micros(stats.image_forward),
+        device_bytes: stats.device_bytes,
         ..c4c_stats::zeroed()
     }
 }
@@ -108,6 +109,7 @@ fn info(model: &Model) -> c4c_info {
     out.precision = match info.precision {
         Precision::F32 => c4c_precision::C4C_PRECISION_F32,
         Precision::Bf16 => c4c_precision::C4C_PRECISION_BF16,
+        Precision::F16 => c4c_precision::C4C_PRECISION_F16,
         Precision::Int8 => c4c_precision::C4C_PRECISION_INT8,
     } as u32;
     out.num_threads = number(info.num_threads);
@@ -126,7 +128,12 @@ fn info(model: &Model) -> c4c_info {
         out.vocab_size = number(text.vocab);
     }
     out.logit_scale = info.logit_scale.unwrap_or(0.0);
-    write_text(&mut out.device, "cpu");
+    let mut devices = Device::names(&info.devices);
+    if devices.len() >= out.device.len() {
+        devices = format!("{} GPUs", info.devices.len());
+    }
+    write_text(&mut out.device, &devices);
+    write_text(&mut out.device_note, info.device_note.as_deref().unwrap_or_default());
     write_text(&mut out.model_name, info.arch.name());
     write_text(&mut out.weights, &info.weights);
     out

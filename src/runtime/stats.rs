@@ -166,4 +166,6 @@ pub struct Stats {
     pub preprocess: Duration,
     pub text_forward: Duration,
     pub image_forward: Duration,
+    /// Bytes of the model's GPUs that libtorch holds for the process.
+    pub device_bytes: u64,
 }

@@ -78,7 +78,7 @@ impl Bounds {
     fn of(precision: Precision) -> Bounds {
         match precision {
             Precision::F32 => Bounds { texts: 1e-6, frames: 1e-6, videos: 1e-6 },
-            Precision::Bf16 => Bounds { texts: 5e-4, frames: 5e-4, videos: 5e-4 },
+            Precision::Bf16 | Precision::F16 => Bounds { texts: 5e-4, frames: 5e-4, videos: 5e-4 },
             Precision::Int8 => Bounds { texts: 2e-3, frames: 2e-3, videos: 2e-3 },
         }
     }

@@ -114,6 +114,8 @@ fn number(precision: Precision) -> i64 {
         Precision::F32 => 0,
         Precision::Bf16 => 1,
         Precision::Int8 => 2,
+        // Not one that it knows; `can` keeps it away.
+        Precision::F16 => -1,
     }
 }
 
@@ -132,6 +134,7 @@ pub(super) fn can(precision: Precision) -> bool {
         Precision::F32 => f32,
         Precision::Bf16 => f32 && bf16,
         Precision::Int8 => f32 && bf16 && int8,
+        Precision::F16 => false,
     }
 }
 

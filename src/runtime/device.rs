@@ -1,0 +1,273 @@
+//! On which devices a model computes, and why not on others.
+//!
+//! The library is not linked with libtorch's CUDA half, so that it loads where there is none. It is loaded beside the libtorch that the
+//! process has, once, when a model first asks for it; until then nothing here touches CUDA, and a process may fork.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use once_cell::sync::OnceCell;
+
+use super::guarded;
+use crate::error::{Error, Result, Status};
+
+/// What was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Devices {
+    /// The first GPU where CUDA can be used, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    /// GPUs by CUDA's numbers, each once.
+    Cuda(Vec<usize>),
+    /// All that CUDA has.
+    EveryCuda,
+}
+
+impl Devices {
+    /// `auto`, `cpu`, `cuda` (which is `cuda:0`), `cuda:1`, `cuda:0,cuda:1` or `cuda:*`.
+    pub fn parse(names: &str) -> Option<Self> {
+        match names {
+            "auto" => return Some(Devices::Auto),
+            "cpu" => return Some(Devices::Cpu),
+            "cuda:*" => return Some(Devices::EveryCuda),
+            _ => {}
+        }
+        let mut numbers = Vec::new();
+        for name in names.split(',') {
+            let number = match name.trim().strip_prefix("cuda")? {
+                "" => 0,
+                // Not `cuda:+1`, which would parse as a number.
+                rest => rest.strip_prefix(':').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?,
+            };
+            if numbers.contains(&number) {
+                return None;
+            }
+            numbers.push(number);
+        }
+        Some(Devices::Cuda(numbers))
+    }
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    #[default]
+    Cpu,
+    /// By CUDA's number.
+    Cuda(usize),
+}
+
+impl Device {
+    /// Several, as they are asked for: `cuda:0,cuda:1`.
+    pub fn names(devices: &[Device]) -> String {
+        devices.iter().map(Device::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+/// How many CUDA devices there are, or why none can be used.
+pub(crate) type Count = std::result::Result<usize, String>;
+
+/// The devices to compute on, at least one, and for [`Devices::Auto`] why it is not a GPU. `count` is asked only where a GPU may be
+/// taken.
+///
+/// # Errors
+/// `Device` with the reason when a device that was named cannot be had.
+pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result<(Vec<Device>, Option<String>)> {
+    let missing = |name: &str, why: &dyn fmt::Display| {
+        Error::new(Status::Device, format_args!("options.device: `{name}` cannot be used: {why}; set \"auto\" or \"cpu\""))
+    };
+    match wanted {
+        Devices::Cpu => Ok((vec![Device::Cpu], None)),
+        Devices::Auto => Ok(match count() {
+            Ok(_) => (vec![Device::Cuda(0)], None),
+            Err(why) => (vec![Device::Cpu], Some(why)),
+        }),
+        Devices::EveryCuda => {
+            let n = count().map_err(|why| missing("cuda:*", &why))?;
+            Ok(((0..n).map(Device::Cuda).collect(), None))
+        }
+        Devices::Cuda(numbers) => {
+            let names: Vec<String> = numbers.iter().map(|n| format!("cuda:{n}")).collect();
+            let there = count().map_err(|why| missing(&names.join(","), &why))?;
+            if let Some(number) = numbers.iter().find(|&&number| number >= there) {
+                let why = format!("there are {there} CUDA devices, cuda:0 to cuda:{}", there - 1);
+                return Err(missing(&format!("cuda:{number}"), &why));
+            }
+            Ok((numbers.iter().map(|&number| Device::Cuda(number)).collect(), None))
+        }
+    }
+}
+
+/// How many CUDA devices this process can use, at least one; else why not. Loads libtorch's CUDA half and wakes the driver; the answer
+/// of the first call holds for the life of the process.
+pub(crate) fn cuda_devices() -> Count {
+    static FOUND: OnceCell<Count> = OnceCell::new();
+    FOUND.get_or_init(find).clone()
+}
+
+fn find() -> Count {
+    // Without a driver the libraries, a gigabyte of them, would be loaded in vain.
+    let driver = open(c"libcuda.so.1", libc::RTLD_NOW)
+        .map_err(|why| format!("there is no NVIDIA driver in this machine or container ({why})"))?;
+    driver_devices(driver)?;
+    let library = torch_folder()?.join("libtorch_cuda.so");
+    if !library.exists() {
+        return Err(format!(
+            "this libtorch is one for the CPU: there is no {}; point LIBTORCH to PyTorch's CUDA build of the same version",
+            library.display()
+        ));
+    }
+    let name = CString::new(library.as_os_str().as_bytes()).map_err(|_| "libtorch's path has a zero byte".to_string())?;
+    // Its operators register themselves, and libtorch finds its hooks among the global symbols.
+    open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
+    match guarded(|| Ok(tch::Cuda::device_count())) {
+        Ok(n) if n > 0 => Ok(n as usize),
+        Ok(_) => Err("libtorch finds no CUDA device that it can use".into()),
+        // tch has no form of this call that does not panic.
+        Err(e) => Err(format!("libtorch says: {e}")),
+    }
+}
+
+/// Asks the driver, which says better than libtorch why there is no device.
+fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> {
+    type Init = unsafe extern "C" fn(u32) -> i32;
+    type Count = unsafe extern "C" fn(*mut i32) -> i32;
+    type Name = unsafe extern "C" fn(i32, *mut *const libc::c_char) -> i32;
+    let symbol = |name: &CStr| {
+        // SAFETY: `driver` is a handle that dlopen gave and nobody closes, and the name ends with a zero.
+        let found = unsafe { libc::dlsym(driver, name.as_ptr()) };
+        if found.is_null() {
+            return Err(format!("libcuda.so.1 has no {}", name.to_string_lossy()));
+        }
+        Ok(found)
+    };
+    let (init, count, name) = (symbol(c"cuInit")?, symbol(c"cuDeviceGetCount")?, symbol(c"cuGetErrorString")?);
+    // SAFETY: the CUDA driver API gives these functions these signatures, in all its versions.
+    let (init, count, name) = unsafe {
+        (
+            std::mem::transmute::<*mut libc::c_void, Init>(init),
+            std::mem::transmute::<*mut libc::c_void, Count>(count),
+            std::mem::transmute::<*mut libc::c_void, Name>(name),
+        )
+    };
+    let mut devices = 0;
+    // SAFETY: cuInit comes first, its flags must be 0, and cuDeviceGetCount writes one int.
+    let result = unsafe {
+        match init(0) {
+            0 => count(&mut devices),
+            failed => failed,
+        }
+    };
+    match (result, devices) {
+        (0, 1..) => Ok(()),
+        (0, _) => Err("the NVIDIA driver shows no device (is CUDA_VISIBLE_DEVICES empty?)".into()),
+        (code, _) => {
+            let mut text = std::ptr::null();
+            // SAFETY: cuGetErrorString takes any number and writes a constant string, or null for one that it does not know.
+            let said = unsafe { (name(code, &mut text) == 0 && !text.is_null()).then(|| CStr::from_ptr(text)) };
+            Err(format!("the NVIDIA driver says: {} ({code})", said.map_or("no text".into(), CStr::to_string_lossy)))
+        }
+    }
+}
+
+/// The folder of the libtorch that this process has loaded.
+fn torch_folder() -> std::result::Result<PathBuf, String> {
+    let unknown = || "it is not known where libtorch was loaded from".to_string();
+    // SAFETY: an all-zero Dl_info is a valid one: null pointers.
+    let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
+    // SAFETY: any address may be asked about; this one is of a function of libtorch_cpu.
+    let found = unsafe { libc::dladdr(at_get_num_threads as *const libc::c_void, &mut info) };
+    if found == 0 || info.dli_fname.is_null() {
+        return Err(unknown());
+    }
+    // SAFETY: dladdr gave a name that lives as long as the library, which is never closed.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) };
+    Path::new(OsStr::from_bytes(name.to_bytes())).parent().map(Path::to_path_buf).ok_or_else(unknown)
+}
+
+extern "C" {
+    /// `at::get_num_threads()`, by the name that C++ gives it.
+    #[link_name = "_ZN2at15get_num_threadsEv"]
+    fn at_get_num_threads();
+}
+
+fn open(name: &CStr, flags: libc::c_int) -> std::result::Result<*mut libc::c_void, String> {
+    // SAFETY: the name ends with a zero. The library's initialisers run, which is what it is opened for.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
+    if !handle.is_null() {
+        return Ok(handle);
+    }
+    // SAFETY: dlerror gives a string of this thread, good until its next dl call, or null.
+    let why = unsafe { libc::dlerror() };
+    Err(match why.is_null() {
+        true => format!("{} cannot be opened", name.to_string_lossy()),
+        // SAFETY: not null, and read before any other dl call.
+        false => unsafe { CStr::from_ptr(why) }.to_string_lossy().into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(names: &str, count: Count) -> Result<(Vec<Device>, Option<String>)> {
+        resolve(&Devices::parse(names).unwrap(), || count)
+    }
+
+    #[test]
+    fn names_are_read() {
+        assert_eq!(Devices::parse("auto"), Some(Devices::Auto));
+        assert_eq!(Devices::parse("cuda"), Some(Devices::Cuda(vec![0])));
+        assert_eq!(Devices::parse("cuda:3"), Some(Devices::Cuda(vec![3])));
+        assert_eq!(Devices::parse("cuda:1, cuda:0"), Some(Devices::Cuda(vec![1, 0])));
+        assert_eq!(Devices::parse("cuda:*"), Some(Devices::EveryCuda));
+        let wrong = ["", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda", "gpu",
+            "cuda:99999999999999999999", "cuda:0,cuda:*", "cuda 0", "mps"];
+        for name in wrong {
+            assert_eq!(Devices::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn cpu_asks_nobody() {
+        let asked = || -> Count { panic!("CUDA was asked") };
+        assert_eq!(resolve(&Devices::Cpu, asked).unwrap(), (vec![Device::Cpu], None));
+    }
+
+    #[test]
+    fn auto_falls_back_and_says_why() {
+        assert_eq!(with("auto", Ok(2)).unwrap(), (vec![Device::Cuda(0)], None));
+        assert_eq!(with("auto", Err("no driver".into())).unwrap(), (vec![Device::Cpu], Some("no driver".into())));
+    }
+
+    #[test]
+    fn a_named_device_is_there_or_an_error_that_says_why() {
+        assert_eq!(with("cuda:1", Ok(2)).unwrap().0, [Device::Cuda(1)]);
+        assert_eq!(with("cuda:1,cuda:0", Ok(2)).unwrap().0, [Device::Cuda(1), Device::Cuda(0)]);
+        assert_eq!(with("cuda:*", Ok(3)).unwrap().0, [Device::Cuda(0), Device::Cuda(1), Device::Cuda(2)]);
+        let none = with("cuda", Err("no driver".into())).unwrap_err();
+        assert_eq!(none.status(), Status::Device);
+        assert_eq!(none.message(), "options.device: `cuda:0` cannot be used: no driver; set \"auto\" or \"cpu\"");
+        let far = with("cuda:0,cuda:2", Ok(2)).unwrap_err();
+        assert_eq!(far.status(), Status::Device);
+        assert!(far.message().contains("`cuda:2`") && far.message().contains("cuda:0 to cuda:1"), "{far}");
+        assert!(with("cuda:*", Err("no driver".into())).unwrap_err().message().contains("`cuda:*` cannot be used: no driver"));
+    }
+
+    #[test]
+    fn libtorch_is_found() {
+        assert!(torch_folder().unwrap().join("libtorch_cpu.so").exists());
+    }
+}
