@@ -61,9 +61,10 @@ fn ffmpeg() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The towers on libtorch's micro-kernels, which are C++.
+/// The towers on libtorch's micro-kernels, and what only C++ reaches of its GPUs.
 fn native() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/clip/native");
+    println!("cargo:rerun-if-changed=src/clip/gpu/gpu.cpp");
     let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
     let build = || {
         let mut build = cc::Build::new();
@@ -82,6 +83,7 @@ fn native() -> Result<(), Box<dyn Error>> {
     // Not -I: libtorch's headers warn. It comes before what it uses, for linkers that look once.
     let libtorch = ["-isystem", &include.to_string_lossy()];
     build().flags(libtorch).file("src/clip/native/tower.cpp").try_compile("c4c_native")?;
+    build().flags(libtorch).file("src/clip/gpu/gpu.cpp").try_compile("c4c_gpu")?;
     let mut cpus = vec![("plain", "0", None)];
     if std::env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
         cpus.extend([("v3", "3", Some("-march=x86-64-v3")), ("v4", "4", Some("-march=x86-64-v4"))]);

@@ -1,6 +1,6 @@
 //! The pre-LN transformer block that both towers are made of.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::native::Shape;
 use crate::error::Result;
@@ -28,6 +28,15 @@ impl LayerNorm {
         })
     }
 
+    /// Rounds to the type of what it normalises.
+    pub(super) fn to_kind(&self, kind: Kind) -> Result<Self> {
+        Ok(LayerNorm { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)?, ..*self })
+    }
+
+    pub(super) fn on(&self, device: Device) -> Result<Self> {
+        Ok(LayerNorm { weight: self.weight.f_to_device(device)?, bias: self.bias.f_to_device(device)?, ..*self })
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.eps, false)?)
     }
@@ -43,6 +52,10 @@ impl Linear {
     /// Rounds to the type in which the products are formed.
     fn to_kind(&self, kind: Kind) -> Result<Self> {
         Ok(Linear { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)? })
+    }
+
+    fn on(&self, device: Device) -> Result<Self> {
+        Ok(Linear { weight: self.weight.f_to_device(device)?, bias: self.bias.f_to_device(device)? })
     }
 
     fn load(weights: &mut Checkpoint, name: &str, outputs: usize, inputs: usize) -> Result<Self> {
@@ -68,11 +81,11 @@ impl Linear {
 pub(super) const ROWS: i64 = 12;
 
 /// `product` of `[…, width]`, with rows of zeros added where there are few: so that a vector has the same bits whatever
-/// company it was computed in.
+/// company it was computed in. GPUs promise nothing of the kind.
 pub(super) fn at_least_rows(x: &Tensor, product: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let size = x.size();
     let rows: i64 = size[..size.len() - 1].iter().product();
-    if rows >= ROWS {
+    if rows >= ROWS || x.device() != Device::Cpu {
         return product(x);
     }
     let flat = x.f_reshape([rows, -1])?.f_constant_pad_nd([0, 0, 0, ROWS - rows])?;
@@ -136,8 +149,10 @@ pub(super) struct BlockShape {
     pub heads: usize,
     pub eps: f64,
     pub activation: Activation,
-    /// In which type the products are formed; what passes from block to block is float32.
+    /// In which type the products are formed.
     pub kind: Kind,
+    /// In which type the sum is that passes from block to block, and is normalised.
+    pub residual: Kind,
 }
 
 impl BlockShape {
@@ -169,9 +184,14 @@ pub(super) fn load_stack(
     Ok(blocks)
 }
 
+/// The same blocks on a device; where they are there already, in the same memory.
+pub(super) fn stack_on(blocks: &[Block], device: Device) -> Result<Vec<Block>> {
+    blocks.iter().map(|block| block.on(device)).collect()
+}
+
 impl Block {
     fn load(weights: &mut Checkpoint, name: &str, shape: BlockShape) -> Result<Self> {
-        let BlockShape { width, heads, eps, activation, kind } = shape;
+        let BlockShape { width, heads, eps, activation, kind, residual } = shape;
         let attn = format!("{name}.attn");
         let mut fc = Linear::load(weights, &format!("{name}.mlp.c_fc"), 4 * width, width)?;
         let mut proj = Linear::load(weights, &format!("{name}.mlp.c_proj"), width, 4 * width)?;
@@ -183,7 +203,7 @@ impl Block {
             let _ = proj.weight.f_div_scalar_(QUICK)?;
         }
         Ok(Block {
-            ln_1: LayerNorm::load(weights, &format!("{name}.ln_1"), width, eps)?,
+            ln_1: LayerNorm::load(weights, &format!("{name}.ln_1"), width, eps)?.to_kind(residual)?,
             qkv: Linear::named(
                 weights,
                 &format!("{attn}.in_proj_weight"),
@@ -193,12 +213,24 @@ impl Block {
             )?
             .to_kind(kind)?,
             out: Linear::load(weights, &format!("{attn}.out_proj"), width, width)?.to_kind(kind)?,
-            ln_2: LayerNorm::load(weights, &format!("{name}.ln_2"), width, eps)?,
+            ln_2: LayerNorm::load(weights, &format!("{name}.ln_2"), width, eps)?.to_kind(residual)?,
             fc: fc.to_kind(kind)?,
             proj: proj.to_kind(kind)?,
             width: width as i64,
             heads: heads as i64,
             activation,
+        })
+    }
+
+    pub(super) fn on(&self, device: Device) -> Result<Self> {
+        Ok(Block {
+            ln_1: self.ln_1.on(device)?,
+            qkv: self.qkv.on(device)?,
+            out: self.out.on(device)?,
+            ln_2: self.ln_2.on(device)?,
+            fc: self.fc.on(device)?,
+            proj: self.proj.on(device)?,
+            ..*self
         })
     }
 

@@ -1,9 +1,12 @@
 //! The forward passes: images and token ids in, embeddings and scores out. On libtorch; every call is fallible.
 
 mod block;
+mod gpu;
 mod native;
 mod team;
 mod temporal;
+#[cfg(test)]
+mod tests;
 mod text;
 mod vision;
 
@@ -14,9 +17,11 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
-use crate::runtime::Device;
+use crate::runtime::{Device, Log};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
+use gpu::Lane;
+pub(crate) use gpu::{held, trim};
 use team::Team;
 use temporal::Temporal;
 use text::TextTower;
@@ -38,7 +43,7 @@ pub type Square = Arc<Vec<u8>>;
 pub type Ids = Vec<u32>;
 
 /// How to read a checkpoint into a model.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     pub modality: Modality,
     pub model_name: Option<ModelName>,
@@ -46,8 +51,15 @@ pub struct LoadOptions {
     pub activation: Option<Activation>,
     pub precision: Precision,
     pub device: Device,
+    /// Whether the small passes of a GPU are recorded and replayed.
+    pub cuda_graphs: bool,
     /// Threads of one forward pass, on a CPU.
     pub num_threads: usize,
+    /// Receives what is noticed while the model is used.
+    pub log: Log,
+    /// The way that GPUs are gone, on a CPU.
+    #[cfg(test)]
+    pub rehearse: bool,
 }
 
 /// What is the same in all blocks of a tower.
@@ -57,7 +69,10 @@ struct Style {
     eps: f64,
     /// In which type tensors form products, where they do.
     kind: Kind,
-    device: tch::Device,
+    /// In which type they are added up from block to block.
+    residual: Kind,
+    /// Tensors are arranged as GPUs want it.
+    on_gpu: bool,
     /// The other way, where it can be gone.
     native: Option<Precision>,
     num_threads: usize,
@@ -65,13 +80,23 @@ struct Style {
 
 impl Style {
     fn blocks(&self, width: usize, heads: usize) -> BlockShape {
-        BlockShape { width, heads, eps: self.eps, activation: self.activation, kind: self.kind }
+        BlockShape {
+            width,
+            heads,
+            eps: self.eps,
+            activation: self.activation,
+            kind: self.kind,
+            residual: self.residual,
+        }
     }
 }
 
 impl LoadOptions {
     /// What was asked for goes before what a file says, and that before what CLIP4Clip's models have.
     fn style(&self, config: TowerConfig) -> Style {
+        let on_gpu = self.device != Device::Cpu;
+        #[cfg(test)]
+        let on_gpu = on_gpu || self.rehearse;
         Style {
             activation: self.activation.or(config.activation).unwrap_or(Activation::QuickGelu),
             eps: config.eps.unwrap_or(1e-5),
@@ -80,10 +105,28 @@ impl LoadOptions {
                 Precision::Bf16 | Precision::Int8 => Kind::BFloat16,
                 Precision::F16 => Kind::Half,
             },
-            device: tensors(self.device),
-            native: Some(self.precision).filter(|&precision| self.device == Device::Cpu && native::can(precision)),
+            // As the original on a GPU; bfloat16 has too few digits for sums.
+            residual: if self.precision == Precision::F16 { Kind::Half } else { Kind::Float },
+            on_gpu,
+            native: Some(self.precision).filter(|&precision| !on_gpu && native::can(precision)),
             num_threads: self.num_threads,
         }
+    }
+}
+
+/// From now on this thread computes on `device`: on a GPU in a stream of its own.
+pub fn enter(device: Device) -> Result<()> {
+    match device {
+        Device::Cpu => Ok(()),
+        Device::Cuda(number) => gpu::enter(number),
+    }
+}
+
+/// Waits for what the device has to do: other threads use the weights in streams of their own.
+fn settle(device: Device) -> Result<()> {
+    match device {
+        Device::Cpu => Ok(()),
+        Device::Cuda(number) => gpu::synchronize(number),
     }
 }
 
@@ -142,6 +185,7 @@ pub struct Clip {
     text: Option<TextTower>,
     temporal: Temporal,
     team: Team,
+    lane: Lane,
 }
 
 impl Clip {
@@ -150,6 +194,7 @@ impl Clip {
     /// # Errors
     /// `WeightsMismatch` for a tensor that is missing, superfluous or of the wrong shape, or a head that is not there.
     pub fn load(mut weights: Checkpoint, options: LoadOptions) -> Result<Clip> {
+        weights.put_on(tensors(options.device));
         let head = options.head.unwrap_or_else(|| weights.head());
         if !weights.has_head(head) {
             return Err(Error::weights_mismatch(format_args!(
@@ -168,6 +213,8 @@ impl Clip {
             true => Some(weights.take("logit_scale", &[])?.f_double_value(&[])? as f32),
             false => None,
         };
+        settle(options.device)?;
+        let helpers = if options.device == Device::Cpu { options.num_threads.saturating_sub(1) } else { 0 };
         Ok(Clip {
             activation: if vision.is_some() { seeing.activation } else { reading.activation },
             problems: weights.finish()?,
@@ -177,8 +224,36 @@ impl Clip {
             vision,
             text,
             temporal,
-            team: Team::new(options.num_threads.saturating_sub(1)),
+            team: Team::new(helpers),
+            lane: Lane::new(tensors(options.device), options.cuda_graphs, &options.log),
         })
+    }
+
+    /// The same model for another thread, and perhaps another GPU. On the GPU on which it is, the weights are the same memory.
+    ///
+    /// # Errors
+    /// `OutOfMemory`; `Internal` for a model on a CPU.
+    pub fn on(&self, device: Device, options: &LoadOptions) -> Result<Clip> {
+        let to = tensors(device);
+        let clip = Clip {
+            arch: self.arch.clone(),
+            head: self.head,
+            activation: self.activation,
+            logit_scale: self.logit_scale,
+            problems: Vec::new(),
+            vision: self.vision.as_ref().map(|tower| tower.on(to)).transpose()?,
+            text: self.text.as_ref().map(|tower| tower.on(to)).transpose()?,
+            temporal: self.temporal.on(to)?,
+            team: Team::new(0),
+            lane: Lane::new(to, options.cuda_graphs, &options.log),
+        };
+        settle(device)?;
+        Ok(clip)
+    }
+
+    /// Forgets what is kept for the next passes.
+    pub fn clear(&self) {
+        self.lane.clear();
     }
 
     /// How many frames a video may have, where the head says so.
@@ -188,25 +263,29 @@ impl Clip {
 
     /// One video's embedding from those of its frames, by the model's head: one row, not normalised.
     pub fn video(&self, frames: &Array2<f32>) -> Result<Array2<f32>> {
-        to_rows(&self.temporal.video(&Tensor::try_from(frames)?)?)
+        to_rows(&self.temporal.video(&self.for_head(frames)?)?)
     }
 
     /// tightTransf's scores of texts against the frames of one video, given as raw embeddings: `[texts, 1]`.
     pub fn scores(&self, texts: &Array2<f32>, frames: &Array2<f32>) -> Result<Array2<f32>> {
-        to_rows(&self.temporal.scores(&Tensor::try_from(texts)?, &Tensor::try_from(frames)?)?)
+        to_rows(&self.temporal.scores(&self.for_head(texts)?, &self.for_head(frames)?)?)
+    }
+
+    fn for_head(&self, rows: &Array2<f32>) -> Result<Tensor> {
+        Ok(Tensor::try_from(rows)?.f_to_device(self.temporal.device())?)
     }
 
     /// Raw embeddings of texts in one pass, one row each.
     pub fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
-        tower.encode(texts, &self.team)
+        tower.encode(texts, &self.team, &self.lane)
     }
 
     /// Raw embeddings of images in one pass, one row each.
     pub fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
-        tower.encode(images, &self.team)
+        tower.encode(images, &self.team, &self.lane)
     }
 }
 

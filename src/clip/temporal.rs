@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::block::{load_stack, Block, BlockShape, Even, LayerNorm};
+use super::block::{load_stack, stack_on, Block, BlockShape, Even, LayerNorm};
 use crate::error::{Error, Result};
 use crate::options::{Activation, Head};
 use crate::weights::{Arch, Checkpoint};
@@ -22,7 +22,8 @@ pub(super) enum Temporal {
         blocks: Vec<Block>,
     },
     SeqLstm {
-        /// Input and hidden weights and biases; gates in the order input, forget, cell, output.
+        /// Input and hidden weights and biases; gates in the order input, forget, cell, output. Always on the CPU: steps one
+        /// after the other, which are small.
         parameters: [Tensor; 4],
     },
     TightTransf(Cross),
@@ -42,8 +43,14 @@ impl Temporal {
     /// Takes the tensors of `head`; other heads' that the file carries are left out.
     pub(super) fn load(weights: &mut Checkpoint, head: Head, arch: &Arch) -> Result<Self> {
         let embed = arch.embed;
-        let shape =
-            |heads| BlockShape { width: embed, heads, eps: EPS, activation: Activation::QuickGelu, kind: Kind::Float };
+        let shape = |heads| BlockShape {
+            width: embed,
+            heads,
+            eps: EPS,
+            activation: Activation::QuickGelu,
+            kind: Kind::Float,
+            residual: Kind::Float,
+        };
         let temporal = match head {
             // A process that embeds texts alone has no use for a head, and tightTransf needs both sides.
             _ if arch.vision.is_none() => Temporal::Mean,
@@ -64,10 +71,10 @@ impl Temporal {
             }
             Head::SeqLstm => Temporal::SeqLstm {
                 parameters: [
-                    weights.take("lstm_visual.weight_ih_l0", &[4 * embed, embed])?,
-                    weights.take("lstm_visual.weight_hh_l0", &[4 * embed, embed])?,
-                    weights.take("lstm_visual.bias_ih_l0", &[4 * embed])?,
-                    weights.take("lstm_visual.bias_hh_l0", &[4 * embed])?,
+                    weights.take("lstm_visual.weight_ih_l0", &[4 * embed, embed])?.f_to_device(Device::Cpu)?,
+                    weights.take("lstm_visual.weight_hh_l0", &[4 * embed, embed])?.f_to_device(Device::Cpu)?,
+                    weights.take("lstm_visual.bias_ih_l0", &[4 * embed])?.f_to_device(Device::Cpu)?,
+                    weights.take("lstm_visual.bias_hh_l0", &[4 * embed])?.f_to_device(Device::Cpu)?,
                 ],
             },
             Head::TightTransf => {
@@ -95,6 +102,38 @@ impl Temporal {
         };
         weights.discard_heads();
         Ok(temporal)
+    }
+
+    /// The same head on a device; where it is there already, in the same memory.
+    pub(super) fn on(&self, device: Device) -> Result<Self> {
+        let pair = |(a, b): &(Tensor, Tensor)| -> Result<(Tensor, Tensor)> {
+            Ok((a.f_to_device(device)?, b.f_to_device(device)?))
+        };
+        Ok(match self {
+            Temporal::Mean => Temporal::Mean,
+            Temporal::SeqTransf { positions, blocks } => {
+                Temporal::SeqTransf { positions: positions.f_to_device(device)?, blocks: stack_on(blocks, device)? }
+            }
+            Temporal::SeqLstm { parameters } => {
+                Temporal::SeqLstm { parameters: parameters.each_ref().map(Tensor::shallow_clone) }
+            }
+            Temporal::TightTransf(cross) => Temporal::TightTransf(Cross {
+                positions: cross.positions.f_to_device(device)?,
+                blocks: stack_on(&cross.blocks, device)?,
+                pooler_norm: cross.pooler_norm.on(device)?,
+                pooler: pair(&cross.pooler)?,
+                similarity: pair(&cross.similarity)?,
+            }),
+        })
+    }
+
+    /// Where it computes.
+    pub(super) fn device(&self) -> Device {
+        match self {
+            Temporal::Mean | Temporal::SeqLstm { .. } => Device::Cpu,
+            Temporal::SeqTransf { positions, .. } => positions.device(),
+            Temporal::TightTransf(cross) => cross.positions.device(),
+        }
     }
 
     /// How many frames it has positions for, where they are numbered.

@@ -1,9 +1,10 @@
 //! The text tower.
 
 use ndarray::Array2;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
-use super::block::{at_least_rows, load_stack, AttendPooled, Block, LayerNorm, Spans, ROWS};
+use super::block::{at_least_rows, load_stack, stack_on, AttendPooled, Block, LayerNorm, Spans, ROWS};
+use super::gpu::Lane;
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Ids, Style};
@@ -20,7 +21,7 @@ enum Way {
     Plain(Plain),
 }
 
-/// In libtorch's tensors, for CPUs that have nothing better.
+/// In libtorch's tensors: for GPUs, and for CPUs that have nothing better.
 struct Plain {
     /// `[vocab, width]`
     tokens: Tensor,
@@ -30,6 +31,8 @@ struct Plain {
     ln_final: LayerNorm,
     /// `[width, embed]`
     projection: Tensor,
+    /// Texts are padded to one length, for GPUs: passes of few shapes, and more work rather than more steps.
+    padded: bool,
 }
 
 impl TextTower {
@@ -45,7 +48,8 @@ impl TextTower {
         let Some(precision) = style.native else {
             let blocks = load_stack(weights, prefix, layers, shape)?;
             let tokens = weights.take(tokens, &[arch.vocab, width])?.f_to_kind(style.kind)?;
-            let way = Way::Plain(Plain { tokens, positions, blocks, ln_final, projection });
+            let positions = positions.f_to_kind(style.residual)?;
+            let way = Way::Plain(Plain { tokens, positions, blocks, ln_final, projection, padded: style.on_gpu });
             return Ok(TextTower { arch, way });
         };
         let mut tower = Tower::new(
@@ -59,7 +63,7 @@ impl TextTower {
     }
 
     /// Texts as ids that end with the end token, to raw embeddings, `[n, embed]`. A text is read at its last id.
-    pub(super) fn encode(&self, texts: &[&Ids], team: &Team) -> Result<Array2<f32>> {
+    pub(super) fn encode(&self, texts: &[&Ids], team: &Team, lane: &Lane) -> Result<Array2<f32>> {
         if let Some(text) = texts.iter().find(|t| t.is_empty() || t.len() > self.arch.context) {
             return Err(Error::internal(format_args!("a text of {} ids reached the model", text.len())));
         }
@@ -71,27 +75,115 @@ impl TextTower {
         }
         match &self.way {
             Way::Native(tower) => tower.texts(texts, team),
-            Way::Plain(tower) => to_rows(&tower.encode(texts)?),
+            Way::Plain(tower) => to_rows(&tower.encode(texts, self.arch.context, lane)?),
+        }
+    }
+
+    /// The same tower on a device; where it is there already, in the same memory.
+    pub(super) fn on(&self, device: Device) -> Result<Self> {
+        match &self.way {
+            Way::Native(_) => Err(Error::internal("a CPU's tower is not for other devices")),
+            Way::Plain(tower) => Ok(TextTower { arch: self.arch.clone(), way: Way::Plain(tower.on(device)?) }),
         }
     }
 }
 
 impl Plain {
-    fn encode(&self, texts: &[&Ids]) -> Result<Tensor> {
-        let packed = Packed::new(texts)?;
-        let mut x = Tensor::f_embedding(&self.tokens, &packed.ids, -1, false, false)?
-            .f_add(&self.positions.f_index_select(0, &packed.positions)?)?;
+    fn on(&self, device: Device) -> Result<Self> {
+        Ok(Plain {
+            tokens: self.tokens.f_to_device(device)?,
+            positions: self.positions.f_to_device(device)?,
+            blocks: stack_on(&self.blocks, device)?,
+            ln_final: self.ln_final.on(device)?,
+            projection: self.projection.f_to_device(device)?,
+            padded: self.padded,
+        })
+    }
+
+    fn encode(&self, texts: &[&Ids], context: usize, lane: &Lane) -> Result<Tensor> {
+        if !self.padded {
+            let packed = Packed::new(texts)?;
+            let x = Tensor::f_embedding(&self.tokens, &packed.ids, -1, false, false)?
+                .f_add(&self.positions.f_index_select(0, &packed.positions)?)?;
+            return Ok(self.transform(x, &packed)?.f_index_select(0, &packed.order)?);
+        }
+        let rows = lane.rows(texts.len());
+        let (length, inputs) = Padded::inputs(texts, rows, context, lane)?;
+        let pass = |inputs: &[Tensor]| {
+            let [ids, ends, visible] = inputs else { return Err(Error::internal("a pass over texts without texts")) };
+            let x = self.positions.f_narrow(0, 0, length)?.f_add(&Tensor::f_embedding(
+                &self.tokens,
+                ids,
+                -1,
+                false,
+                false,
+            )?)?;
+            self.transform(x, &Padded { ends, visible })
+        };
+        Ok(lane.texts((rows, length), &inputs, &pass)?.f_narrow(0, 0, texts.len() as i64)?)
+    }
+
+    /// Embedded tokens to `[texts, embed]`.
+    fn transform(&self, mut x: Tensor, spans: &impl Spans) -> Result<Tensor> {
         let pooled = match self.blocks.split_last() {
-            None => packed.pool(&x)?,
+            None => spans.pool(&x)?,
             Some((last, blocks)) => {
                 for block in blocks {
-                    x = block.forward(&x, &packed)?;
+                    x = block.forward(&x, spans)?;
                 }
-                last.forward_pooled(&x, &packed)?
+                last.forward_pooled(&x, spans)?
             }
         };
-        let rows = at_least_rows(&self.ln_final.forward(&pooled)?, |x| Ok(x.f_matmul(&self.projection)?))?;
-        Ok(rows.f_index_select(0, &packed.order)?)
+        at_least_rows(&self.ln_final.forward(&pooled.f_to_kind(Kind::Float)?)?, |x| Ok(x.f_matmul(&self.projection)?))
+    }
+}
+
+/// How far texts are padded: lengths for attention are multiples of it.
+const STEP: usize = 16;
+
+/// Texts of one length, `[texts, length, width]`. What pads comes behind the text, where attention is causal and nobody looks.
+struct Padded<'t> {
+    /// `[texts]`: where the last token of each is, counted through all texts.
+    ends: &'t Tensor,
+    /// `[texts, 1, 1, length]` of bool: what the last token sees.
+    visible: &'t Tensor,
+}
+
+impl Padded<'_> {
+    /// The length, and ids, ends and what is visible of `rows` texts; those that are not there are of one token.
+    fn inputs(texts: &[&Ids], rows: i64, context: usize, lane: &Lane) -> Result<(i64, [Tensor; 3])> {
+        let longest = texts.iter().map(|text| text.len()).max().unwrap_or(1);
+        let length = longest.next_multiple_of(STEP).min(context);
+        let nothing: Ids = vec![0];
+        let all = texts.iter().copied().chain(std::iter::repeat(&nothing)).take(rows as usize);
+        let (mut ids, mut ends, mut visible) = (Vec::new(), Vec::new(), Vec::new());
+        for (i, text) in all.enumerate() {
+            ids.extend(text.iter().map(|&id| i64::from(id)));
+            ids.resize((i + 1) * length, 0);
+            ends.push((i * length + text.len()) as i64 - 1);
+            visible.extend((0..length).map(|k| k < text.len()));
+        }
+        let length = length as i64;
+        let inputs = [
+            lane.put(Tensor::f_from_slice(&ids)?.f_view([rows, length])?)?,
+            lane.put(Tensor::f_from_slice(&ends)?)?,
+            lane.put(Tensor::f_from_slice(&visible)?.f_view([rows, 1, 1, length])?)?,
+        ];
+        Ok((length, inputs))
+    }
+}
+
+impl Spans for Padded<'_> {
+    fn attend(&self, qkv: &Tensor, attend: &dyn Fn(&Tensor, bool) -> Result<Tensor>) -> Result<Tensor> {
+        attend(qkv, true)
+    }
+
+    fn pool(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_flatten(0, 1)?.f_index_select(0, self.ends)?)
+    }
+
+    fn attend_pooled(&self, query: &Tensor, kv: &Tensor, attend: &AttendPooled) -> Result<Tensor> {
+        Ok(attend(&query.f_unsqueeze(1)?, kv, Some(self.visible))?.f_squeeze_dim(1)?)
     }
 }
 
@@ -125,18 +217,13 @@ struct Group {
 }
 
 impl Packed {
-    /// Lengths for attention are multiples of it.
-    const STEP: usize = 16;
-
     fn new(texts: &[&Ids]) -> Result<Self> {
         let mut sorted: Vec<usize> = (0..texts.len()).collect();
-        sorted.sort_by_key(|&i| texts[i].len().div_ceil(Self::STEP));
+        sorted.sort_by_key(|&i| texts[i].len().div_ceil(STEP));
         let (mut ids, mut positions, mut back, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut groups, mut padded) = (Vec::new(), 0);
-        for group in
-            sorted.chunk_by(|&a, &b| texts[a].len().div_ceil(Self::STEP) == texts[b].len().div_ceil(Self::STEP))
-        {
-            let length = group.iter().map(|&i| texts[i].len()).max().unwrap_or(0).next_multiple_of(Self::STEP);
+        for group in sorted.chunk_by(|&a, &b| texts[a].len().div_ceil(STEP) == texts[b].len().div_ceil(STEP)) {
+            let length = group.iter().map(|&i| texts[i].len()).max().unwrap_or(0).next_multiple_of(STEP);
             let (mut places, mut visible) = (Vec::new(), Vec::new());
             for text in group.iter().map(|&i| texts[i]) {
                 let (first, n) = (ids.len(), text.len());

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
-use super::block::{at_least_rows, load_stack, Block, Even, LayerNorm};
+use super::block::{at_least_rows, load_stack, stack_on, Block, Even, LayerNorm};
+use super::gpu::Lane;
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Image, Square, Style};
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result};
 use crate::weights::{Checkpoint, VisionArch};
 
 /// CLIP's per-channel mean and standard deviation of RGB values between 0 and 1.
@@ -21,14 +22,13 @@ pub(super) enum VisionTower {
     Plain(Plain),
 }
 
-/// In libtorch's tensors, for CPUs that have nothing better.
+/// In libtorch's tensors: for GPUs, and for CPUs that have nothing better.
 pub(super) struct Plain {
     /// `[taps · width, patch · patch · 3]`, for bytes in the order row, column, channel: the convolution with the division
     /// by 255 and by the standard deviation folded in. One tap, or one each for the frame before, the frame itself and
     /// the frame after.
     patches: Tensor,
-    /// `[taps · width]`: what the subtraction of the mean amounts to after the convolution.
-    shift: Tensor,
+    pixels: Pixels,
     /// `[patches, width]`
     positions: Tensor,
     /// `[1, width]`: the class token with its position.
@@ -39,6 +39,40 @@ pub(super) struct Plain {
     /// `[width, embed]`
     proj: Tensor,
     arch: VisionArch,
+}
+
+/// How bytes become what the convolution takes, and what is left to do after it.
+enum Pixels {
+    /// As they are.
+    Bytes {
+        /// `[taps · width]`: what the subtraction of the mean amounts to after the convolution.
+        shift: Tensor,
+    },
+    /// For types with few digits: less the mean, rounded to a byte, so that sums stay small; and the convolution's weights, which
+    /// the division by 255 makes as small as half precision gets, are [`Pixels::SCALE`] times as large.
+    Centred {
+        /// `[patch · 3]`: the rounded mean of each byte.
+        centre: Tensor,
+        /// `[taps · width]`: what is left of the mean.
+        bias: Tensor,
+        /// 1 / SCALE
+        unscale: Tensor,
+    },
+}
+
+impl Pixels {
+    const SCALE: f64 = 64.0;
+
+    fn on(&self, device: Device) -> Result<Self> {
+        Ok(match self {
+            Pixels::Bytes { shift } => Pixels::Bytes { shift: shift.f_to_device(device)? },
+            Pixels::Centred { centre, bias, unscale } => Pixels::Centred {
+                centre: centre.f_to_device(device)?,
+                bias: bias.f_to_device(device)?,
+                unscale: unscale.f_to_device(device)?,
+            },
+        })
+    }
 }
 
 impl VisionTower {
@@ -54,9 +88,15 @@ impl VisionTower {
             weights.take("visual.conv1.weight", &[width, 3, patch, patch])?
         };
         // ((u/255 - mean)/std) · W  =  u · W/(255 std)  -  Σ (mean/std) W
-        let channel = |values: [f64; 3]| Tensor::f_from_slice(&values.map(|v| v as f32))?.f_view([1, 3, 1, 1]);
+        let device = taps.device();
+        let row = |values: &[f64]| {
+            Tensor::f_from_slice(&values.iter().map(|&v| v as f32).collect::<Vec<_>>())?.f_to_device(device)
+        };
+        let channel = |values: [f64; 3]| row(&values)?.f_view([1, 3, 1, 1]);
         let scaled = taps.f_div(&channel(STD)?)?;
-        let shift = scaled.f_mul(&channel(MEAN)?)?.f_sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float)?;
+        let mean_of = |mean: [f64; 3]| {
+            scaled.f_mul(&channel(mean)?)?.f_sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Float)
+        };
         let folded =
             scaled.f_div_scalar(255.0)?.f_permute([0, 2, 3, 1])?.f_reshape([-1, (patch * patch * 3) as i64])?;
 
@@ -71,10 +111,34 @@ impl VisionTower {
         let shape = style.blocks(width, arch.heads);
         let Some(precision) = style.native else {
             let blocks = load_stack(weights, prefix, layers, shape)?;
-            let patches = folded.f_to_kind(style.kind)?;
-            let plain = Plain { patches, shift, positions, class, ln_pre, blocks, ln_post, proj, arch: arch.clone() };
+            let (patches, pixels) = match style.on_gpu {
+                false => (folded.f_to_kind(style.kind)?, Pixels::Bytes { shift: mean_of(MEAN)? }),
+                true => {
+                    let centre = MEAN.map(|mean| (255.0 * mean).round());
+                    let mut rest = MEAN;
+                    rest.iter_mut().zip(centre).for_each(|(mean, centre)| *mean -= centre / 255.0);
+                    let pixels = Pixels::Centred {
+                        centre: row(&centre.repeat(patch))?.f_to_kind(style.kind)?,
+                        bias: mean_of(rest)?.f_mul_scalar(-Pixels::SCALE)?.f_to_kind(style.kind)?,
+                        unscale: row(&[1.0 / Pixels::SCALE])?.f_to_kind(style.residual)?,
+                    };
+                    (folded.f_mul_scalar(Pixels::SCALE)?.f_to_kind(style.kind)?, pixels)
+                }
+            };
+            let plain = Plain {
+                patches,
+                pixels,
+                positions: positions.f_to_kind(style.residual)?,
+                class: class.f_to_kind(style.residual)?,
+                ln_pre: ln_pre.to_kind(style.residual)?,
+                blocks,
+                ln_post,
+                proj,
+                arch: arch.clone(),
+            };
             return Ok(VisionTower::Plain(plain));
         };
+        let shift = mean_of(MEAN)?;
         let mut tower = Tower::new(
             precision,
             Shape {
@@ -94,10 +158,18 @@ impl VisionTower {
     }
 
     /// Raw embeddings of images, `[n, embed]`, in one pass.
-    pub(super) fn encode(&self, images: &[&Image], team: &Team) -> Result<Array2<f32>> {
+    pub(super) fn encode(&self, images: &[&Image], team: &Team, lane: &Lane) -> Result<Array2<f32>> {
         match self {
             VisionTower::Native(tower) => tower.images(images, team),
-            VisionTower::Plain(tower) => to_rows(&tower.encode(images)?),
+            VisionTower::Plain(tower) => to_rows(&tower.encode(images, lane)?),
+        }
+    }
+
+    /// The same tower on a device; where it is there already, in the same memory.
+    pub(super) fn on(&self, device: Device) -> Result<Self> {
+        match self {
+            VisionTower::Native(_) => Err(Error::internal("a CPU's tower is not for other devices")),
+            VisionTower::Plain(tower) => Ok(VisionTower::Plain(tower.on(device)?)),
         }
     }
 }
@@ -118,41 +190,63 @@ fn combinations(shift: &Tensor, width: usize) -> Result<Tensor> {
 }
 
 impl Plain {
+    fn on(&self, device: Device) -> Result<Self> {
+        Ok(Plain {
+            patches: self.patches.f_to_device(device)?,
+            pixels: self.pixels.on(device)?,
+            positions: self.positions.f_to_device(device)?,
+            class: self.class.f_to_device(device)?,
+            ln_pre: self.ln_pre.on(device)?,
+            blocks: stack_on(&self.blocks, device)?,
+            ln_post: self.ln_post.on(device)?,
+            proj: self.proj.f_to_device(device)?,
+            arch: self.arch.clone(),
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_memory(&self, other: &Plain) -> bool {
+        self.patches.data_ptr() == other.patches.data_ptr() && self.proj.data_ptr() == other.proj.data_ptr()
+    }
+
     /// Images to `[n, embed]` raw embeddings, in one pass.
-    fn encode(&self, images: &[&Image]) -> Result<Tensor> {
-        let tokens = match self.arch.three_d {
-            false => {
-                let squares: Vec<&Square> = images.iter().map(|image| &image.own).collect();
-                self.taps(&squares)?
-            }
-            true => self.with_neighbours(images)?,
-        };
-        self.transform(&tokens)
+    fn encode(&self, images: &[&Image], lane: &Lane) -> Result<Tensor> {
+        if self.arch.three_d {
+            return self.transform(&self.with_neighbours(images, lane)?);
+        }
+        let squares: Vec<&Square> = images.iter().map(|image| &image.own).collect();
+        let rows = lane.rows(squares.len());
+        let pixels = lane.pixels(&squares, rows)?;
+        let pass = |inputs: &[Tensor]| self.transform(&self.taps(&inputs[0])?);
+        Ok(lane.images(rows, pixels, &pass)?.f_narrow(0, 0, squares.len() as i64)?)
     }
 
     /// The squares' patches after the convolution, `[n, patches, taps · width]`, without their positions.
-    fn taps(&self, squares: &[&Square]) -> Result<Tensor> {
+    fn taps(&self, pixels: &Tensor) -> Result<Tensor> {
         let (grid, patch) = (self.arch.grid as i64, self.arch.patch as i64);
-        let n = squares.len() as i64;
-        let bytes = squares.iter().map(|square| square.len()).sum();
-        let mut pixels = Vec::new();
-        pixels
-            .try_reserve_exact(bytes)
-            .map_err(|_| Error::new(Status::OutOfMemory, format_args!("no memory for {n} images ({bytes} bytes)")))?;
-        squares.iter().for_each(|square| pixels.extend_from_slice(square));
-        if pixels.is_empty() || pixels.len() as i64 != n * grid * patch * grid * patch * 3 {
-            return Err(Error::internal(format_args!("{} bytes are not {n} images", pixels.len())));
+        let (n, bytes) = pixels.size2()?;
+        if bytes != grid * patch * grid * patch * 3 {
+            return Err(Error::internal(format_args!(
+                "a square of {bytes} bytes for {grid}x{grid} patches of {patch}"
+            )));
         }
-        Ok(Tensor::f_from_data_size(&pixels, &[n, grid, patch, grid, patch * 3], Kind::Uint8)?
-            .f_permute([0, 1, 3, 2, 4])?
-            .f_to_kind(self.patches.kind())?
-            .f_reshape([n, grid * grid, patch * patch * 3])?
-            .f_linear::<&Tensor>(&self.patches, None)?
-            .f_sub(&self.shift)?)
+        let pixels = pixels.f_view([n, grid, patch, grid, patch * 3])?.f_permute([0, 1, 3, 2, 4])?;
+        let (size, kind) = ([n, grid * grid, patch * patch * 3], self.patches.kind());
+        match &self.pixels {
+            Pixels::Bytes { shift } => {
+                Ok(pixels.f_to_kind(kind)?.f_reshape(size)?.f_linear::<&Tensor>(&self.patches, None)?.f_sub(shift)?)
+            }
+            Pixels::Centred { centre, bias, .. } => {
+                // One pass over memory: gathered, converted and centred.
+                let gathered = Tensor::f_empty([n, grid, grid, patch, patch * 3], (kind, pixels.device()))?;
+                let _ = pixels.f_sub_out(&gathered, centre)?;
+                Ok(gathered.f_view(size)?.f_linear(&self.patches, Some(bias))?)
+            }
+        }
     }
 
     /// Each image's tokens `[n, patches, width]` from its own patches and those of the frames beside it.
-    fn with_neighbours(&self, images: &[&Image]) -> Result<Tensor> {
+    fn with_neighbours(&self, images: &[&Image], lane: &Lane) -> Result<Tensor> {
         /// A frame of the same video lies no farther back.
         const NEAR: usize = 3;
         // Those that follow each other share their neighbours.
@@ -173,15 +267,16 @@ impl Plain {
             }
         }
         let width = self.arch.width as i64;
-        let taps = self.taps(&squares)?;
+        let taps = self.taps(&lane.pixels(&squares, squares.len() as i64)?)?;
         // Outside the clip there is nothing, which is not the same as black.
-        let nothing = Tensor::f_zeros([1, taps.size()[1], taps.size()[2]], (Kind::Float, Device::Cpu))?;
+        let nothing = Tensor::f_zeros([1, taps.size()[1], taps.size()[2]], (taps.kind(), taps.device()))?;
         let taps = Tensor::f_cat(&[taps, nothing], 0)?;
         let last = taps.size()[0] - 1;
         let mut sum: Option<Tensor> = None;
         for tap in [1, 0, 2] {
             let rows: Vec<i64> = places[tap].iter().map(|at| at.unwrap_or(last)).collect();
-            let part = taps.f_narrow(2, tap as i64 * width, width)?.f_index_select(0, &Tensor::f_from_slice(&rows)?)?;
+            let rows = lane.put(Tensor::f_from_slice(&rows)?)?;
+            let part = taps.f_narrow(2, tap as i64 * width, width)?.f_index_select(0, &rows)?;
             sum = Some(match sum {
                 None => part,
                 Some(sum) => sum.f_add(&part)?,
@@ -193,7 +288,11 @@ impl Plain {
     fn transform(&self, tokens: &Tensor) -> Result<Tensor> {
         let (n, _, width) = tokens.size3()?;
         let class = self.class.f_expand([n, 1, width], false)?;
-        let mut x = self.ln_pre.forward(&Tensor::f_cat(&[class, tokens.f_add(&self.positions)?], 1)?)?;
+        let placed = match &self.pixels {
+            Pixels::Bytes { .. } => tokens.f_add(&self.positions)?,
+            Pixels::Centred { unscale, .. } => self.positions.f_addcmul(tokens, unscale)?,
+        };
+        let mut x = self.ln_pre.forward(&Tensor::f_cat(&[class, placed], 1)?)?;
         let pooled = match self.blocks.split_last() {
             None => x.f_select(1, 0)?,
             Some((last, blocks)) => {
@@ -204,6 +303,6 @@ impl Plain {
                 last.forward_pooled(&x, &Even)?
             }
         };
-        at_least_rows(&self.ln_post.forward(&pooled)?, |x| Ok(x.f_matmul(&self.proj)?))
+        at_least_rows(&self.ln_post.forward(&pooled.f_to_kind(Kind::Float)?)?, |x| Ok(x.f_matmul(&self.proj)?))
     }
 }

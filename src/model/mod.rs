@@ -10,13 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::bounded;
 use ndarray::{Array1, Array2};
 
-use crate::clip::{precision, Clip, Ids, LoadOptions, Square};
+use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{Frame, Preprocessor};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Log, Stats};
+use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Load, Log, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Converter, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
@@ -25,6 +26,15 @@ use frames::{as_they_are, head, Frames, Kin};
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
 /// small enough that a text does not wait long behind a pass.
 const DEFAULT_MAX_BATCH: usize = 12;
+/// The same on a GPU, where only larger passes have work for all of it: eight videos.
+const GPU_MAX_BATCH: usize = 96;
+/// The most token ids in one pass on a CPU, 32 texts of the usual length: more at once are hardly faster, and an image need not wait
+/// long behind them.
+const MAX_IDS: usize = 512;
+/// The same on a GPU: 256 texts of the operator's 32 ids.
+const GPU_MAX_IDS: usize = 8192;
+/// Threads for each GPU, with a stream each: while one computes, the other brings the next images there.
+const GPU_LANES: usize = 2;
 /// How many texts are cleaned and cut into ids before they are handed over.
 const TEXTS_AT_ONCE: usize = 32;
 
@@ -73,12 +83,17 @@ impl Model {
             return Err(Error::invalid("num_threads is 0, expected at least 1"));
         }
         let cores = Cores::of_process();
+        let (devices, device_note) = resolve(&options.devices, cuda_devices)?;
+        let (max_batch, max_ids) = match devices[0] {
+            Device::Cpu => (DEFAULT_MAX_BATCH, MAX_IDS),
+            Device::Cuda(_) => (GPU_MAX_BATCH, GPU_MAX_IDS),
+        };
         let limits = Limits {
             num_threads: options.num_threads.unwrap_or_else(|| cores.count()),
-            max_batch: options.max_batch.unwrap_or(DEFAULT_MAX_BATCH).max(1),
+            max_batch: options.max_batch.unwrap_or(max_batch).max(1),
+            max_ids,
             max_batch_delay: options.max_batch_delay,
         };
-        let (devices, device_note) = resolve(&options.devices, cuda_devices)?;
         let precision = precision(options.precision, devices[0])?;
         let weights = Checkpoint::open(&options.weights_path)?;
         let tokenizer = tokenizer(&options, &weights)?;
@@ -90,15 +105,19 @@ impl Model {
             activation: options.activation,
             precision,
             device: devices[0],
+            cuda_graphs: options.cuda_graphs,
             num_threads: limits.num_threads,
+            log: log.clone(),
+            ..LoadOptions::default()
         };
+        let described = devices.clone();
         let describe = move |clip: &Clip| {
             let info = Info {
                 arch: clip.arch.clone(),
                 head: clip.head,
                 activation: clip.activation,
-                precision: load.precision,
-                devices,
+                precision,
+                devices: described,
                 device_note,
                 logit_scale: clip.logit_scale,
                 weights: format,
@@ -109,19 +128,23 @@ impl Model {
             let side = clip.arch.vision.as_ref().map_or(0, |vision| vision.resolution());
             (info, 3 * side * side)
         };
-        let (engine, info) = Engine::start(limits, move || Clip::load(weights, load), describe)?;
+        let (engine, info) = Engine::start(limits, loads(weights, &devices, load), describe)?;
         let model = Model { options, tokenizer, info, log, cores, engine };
         model.check_context()?;
         model.log.say(
             Level::Info,
             format_args!(
-                "loaded {} from {}, {:?} products, {} threads",
+                "loaded {} from {}, on {}, {:?} products, {} threads",
                 model.info.arch,
                 model.options.weights_path.display(),
+                Device::names(&model.info.devices),
                 model.info.precision,
                 limits.num_threads
             ),
         );
+        if let Some(why) = &model.info.device_note {
+            model.log.say(Level::Info, format_args!("on the CPU, since no GPU can be used: {why}"));
+        }
         Ok(model)
     }
 
@@ -362,7 +385,11 @@ impl Model {
     /// What it has done since it was loaded, and what it holds now.
     pub fn stats(&self) -> Stats {
         let stats = self.engine.stats();
-        Stats { waiting_calls: stats.waiting_calls + self.cores.waiting() as u64, ..stats }
+        let held = self.info.devices.iter().map(|device| match device {
+            Device::Cpu => 0,
+            Device::Cuda(number) => clip::held(*number).unwrap_or_default(),
+        });
+        Stats { waiting_calls: stats.waiting_calls + self.cores.waiting() as u64, device_bytes: held.sum(), ..stats }
     }
 
     /// Calls that wait for others to share a pass with wait no longer, now and from now on.
@@ -370,10 +397,19 @@ impl Model {
         self.engine.hurry();
     }
 
-    /// Gives back what is held for speed and not in use.
+    /// Gives back what is held on GPUs for speed and not in use.
+    ///
+    /// # Errors
+    /// `Backend`; `Cancelled` and `Timeout`.
     pub fn trim(&self, call: &Call) -> Result<()> {
-        let _ = call;
-        Ok(())
+        if self.info.devices == [Device::Cpu] {
+            return Ok(());
+        }
+        self.engine.run_everywhere(call, |clip| {
+            clip.clear();
+            Ok(())
+        })?;
+        clip::trim()
     }
 
     /// Counts a call of a user's from its beginning to its end.
@@ -386,6 +422,38 @@ impl Model {
     pub(crate) fn abandon(self) {
         self.engine.abandon();
     }
+}
+
+/// A CPU has one thread; a GPU has [`GPU_LANES`]. The first of all reads the weights, and the others get them from there.
+fn loads(weights: Checkpoint, devices: &[Device], options: LoadOptions) -> Vec<Load<Clip>> {
+    let lanes: Vec<Device> = match devices {
+        [Device::Cpu] => vec![Device::Cpu],
+        gpus => gpus.iter().flat_map(|&gpu| [gpu; GPU_LANES]).collect(),
+    };
+    let (give, take) = bounded(lanes.len());
+    let mut loads: Vec<Load<Clip>> = Vec::new();
+    for &device in &lanes[1..] {
+        let (take, options) = (take.clone(), options.clone());
+        loads.push(Box::new(move || {
+            // Where nothing comes the first has failed, and its reason is the one that is told.
+            let clip: Clip = take.recv().map_err(|_| Error::internal("the model was not loaded"))?;
+            clip::enter(device)?;
+            clip.on(device, &options)
+        }));
+    }
+    let others = loads.len();
+    loads.insert(
+        0,
+        Box::new(move || {
+            clip::enter(options.device)?;
+            let clip = Clip::load(weights, options.clone())?;
+            for _ in 0..others {
+                drop(give.send(clip.on(options.device, &options)?));
+            }
+            Ok(clip)
+        }),
+    );
+    loads
 }
 
 fn tokenizer(options: &Options, weights: &Checkpoint) -> Result<Option<Arc<Tokenizer>>> {

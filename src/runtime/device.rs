@@ -86,7 +86,10 @@ pub(crate) type Count = std::result::Result<usize, String>;
 /// `Device` with the reason when a device that was named cannot be had.
 pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result<(Vec<Device>, Option<String>)> {
     let missing = |name: &str, why: &dyn fmt::Display| {
-        Error::new(Status::Device, format_args!("options.device: `{name}` cannot be used: {why}; set \"auto\" or \"cpu\""))
+        Error::new(
+            Status::Device,
+            format_args!("options.device: `{name}` cannot be used: {why}; set \"auto\" or \"cpu\""),
+        )
     };
     match wanted {
         Devices::Cpu => Ok((vec![Device::Cpu], None)),
@@ -129,9 +132,11 @@ fn find() -> Count {
             library.display()
         ));
     }
-    let name = CString::new(library.as_os_str().as_bytes()).map_err(|_| "libtorch's path has a zero byte".to_string())?;
+    let name =
+        CString::new(library.as_os_str().as_bytes()).map_err(|_| "libtorch's path has a zero byte".to_string())?;
     // Its operators register themselves, and libtorch finds its hooks among the global symbols.
-    open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
+    open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL)
+        .map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
     match guarded(|| Ok(tch::Cuda::device_count())) {
         Ok(n) if n > 0 => Ok(n as usize),
         Ok(_) => Err("libtorch finds no CUDA device that it can use".into()),
@@ -183,7 +188,7 @@ fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> 
 }
 
 /// The folder of the libtorch that this process has loaded.
-fn torch_folder() -> std::result::Result<PathBuf, String> {
+pub(crate) fn torch_folder() -> std::result::Result<PathBuf, String> {
     let unknown = || "it is not known where libtorch was loaded from".to_string();
     // SAFETY: an all-zero Dl_info is a valid one: null pointers.
     let mut info: libc::Dl_info = unsafe { std::mem::zeroed() };
@@ -233,8 +238,23 @@ mod tests {
         assert_eq!(Devices::parse("cuda:3"), Some(Devices::Cuda(vec![3])));
         assert_eq!(Devices::parse("cuda:1, cuda:0"), Some(Devices::Cuda(vec![1, 0])));
         assert_eq!(Devices::parse("cuda:*"), Some(Devices::EveryCuda));
-        let wrong = ["", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda", "gpu",
-            "cuda:99999999999999999999", "cuda:0,cuda:*", "cuda 0", "mps"];
+        let wrong = [
+            "",
+            "CUDA",
+            "cuda:",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:x",
+            "cuda:0,",
+            "cuda:0,cuda:0",
+            "cuda,cuda:0",
+            "cpu,cuda",
+            "gpu",
+            "cuda:99999999999999999999",
+            "cuda:0,cuda:*",
+            "cuda 0",
+            "mps",
+        ];
         for name in wrong {
             assert_eq!(Devices::parse(name), None, "{name}");
         }
@@ -263,7 +283,10 @@ mod tests {
         let far = with("cuda:0,cuda:2", Ok(2)).unwrap_err();
         assert_eq!(far.status(), Status::Device);
         assert!(far.message().contains("`cuda:2`") && far.message().contains("cuda:0 to cuda:1"), "{far}");
-        assert!(with("cuda:*", Err("no driver".into())).unwrap_err().message().contains("`cuda:*` cannot be used: no driver"));
+        assert!(with("cuda:*", Err("no driver".into()))
+            .unwrap_err()
+            .message()
+            .contains("`cuda:*` cannot be used: no driver"));
     }
 
     #[test]

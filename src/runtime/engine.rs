@@ -1,5 +1,5 @@
-//! The thread that owns the weights, and the lines of work in front of it. libtorch's tensors are not Sync and `no_grad` is
-//! a thread's own, so everything that touches them happens there; callers hand over pixels and token ids and wait for
+//! The threads that own the weights, and the lines of work in front of them. libtorch's tensors are not Sync and `no_grad` is
+//! a thread's own, so everything that touches them happens there: on one for a CPU, on several for GPUs; callers hand over pixels and token ids and wait for
 //! their rows. Texts and images wait in lines of their own, and items of any callers share a forward pass.
 
 use std::marker::PhantomData;
@@ -19,53 +19,82 @@ use super::Call;
 use crate::error::{Error, Result, Status};
 use crate::thread;
 
-/// Handle to the thread. Dropping it lets queued work finish and waits for the thread to end.
+/// Handle to the threads, of which each has its own device or its own way to it. Dropping it lets queued work finish and waits for
+/// them to end.
 pub struct Engine<C: 'static> {
     shared: Arc<Shared<C>>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
+/// Makes what a thread computes with, on that thread.
+pub type Load<C> = Box<dyn FnOnce() -> Result<C> + Send>;
+
 impl<C: Compute> Engine<C> {
-    /// Starts the thread and loads the model on it; returns what `describe` says of the loaded model. `image_bytes` is how
-    /// much one image takes.
+    /// Starts a thread for each of `loads`, at least one, and loads the model on them; returns what `describe` says of the first.
+    /// The second number is how many bytes one image takes.
     ///
     /// # Errors
-    /// What `load` returns, or `OutOfMemory` when no thread can be started.
+    /// What the loads return, the first of them first, or `OutOfMemory` when no thread can be started.
     pub fn start<T: Send + 'static>(
         limits: Limits,
-        load: impl FnOnce() -> Result<C> + Send + 'static,
+        loads: Vec<Load<C>>,
         describe: impl FnOnce(&C) -> (T, usize) + Send + 'static,
     ) -> Result<(Engine<C>, T)> {
         threads_can_be_had(limits.num_threads)?;
-        let (ready, loaded) = bounded(1);
-        let (give, shared) = bounded::<Arc<Shared<C>>>(1);
-        let body = move || {
-            let _no_grad = tch::no_grad_guard();
-            let _calm = Calm::of_process(limits.num_threads);
-            with_threads(limits.num_threads, || ());
-            match guarded(load) {
-                Err(error) => drop(ready.send(Err(error))),
-                Ok(compute) => {
-                    let told = ready.send(Ok(describe(&compute)));
-                    drop(ready);
-                    if let (Ok(()), Ok(shared)) = (told, shared.recv()) {
-                        // There is nobody to tell but those who wait.
-                        let _ = guarded(|| {
-                            Worker::new(&shared, &compute).run();
-                            Ok(())
-                        });
-                        shared.queue().give_up();
+        let (ready, loaded) = bounded(loads.len());
+        let mut describe = Some(describe);
+        let mut threads = Vec::new();
+        let mut gives = Vec::new();
+        for (own, load) in loads.into_iter().enumerate() {
+            let (give, shared) = bounded::<Arc<Shared<C>>>(1);
+            let (ready, describe) = (ready.clone(), describe.take());
+            let body = move || {
+                let _no_grad = tch::no_grad_guard();
+                let _calm = Calm::of_process(limits.num_threads);
+                with_threads(limits.num_threads, || ());
+                match guarded(load) {
+                    Err(error) => drop(ready.send((own, Err(error)))),
+                    Ok(compute) => {
+                        let told = ready.send((own, Ok(describe.map(|describe| describe(&compute)))));
+                        drop(ready);
+                        if let (Ok(()), Ok(shared)) = (told, shared.recv()) {
+                            let worked = guarded(|| {
+                                Worker::new(&shared, &compute, own).run();
+                                Ok(())
+                            });
+                            if worked.is_err() {
+                                // There is nobody to tell but those who wait.
+                                shared.queue().give_up();
+                                shared.wake.notify_all();
+                            }
+                        }
                     }
                 }
+            };
+            threads.push(
+                thread::spawn(&format!("c4c-worker-{own}"), body).map_err(|e| {
+                    Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}"))
+                })?,
+            );
+            gives.push(give);
+        }
+        drop(ready);
+        let (mut description, mut failed) = (None, None);
+        // All of them, so that none still loads when this returns.
+        for (own, outcome) in loaded {
+            match outcome {
+                Ok(told) => description = told.or(description),
+                Err(error) => failed = failed.filter(|(first, _)| *first < own).or(Some((own, error))),
             }
-        };
-        let thread = thread::spawn("c4c-worker", body)
-            .map_err(|e| Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}")))?;
-        let ended = |_| Error::internal("the model's thread ended while loading");
-        let (description, image_bytes) = loaded.recv().map_err(ended)??;
-        let shared = Shared::new(limits, image_bytes);
-        drop(give.send(Arc::clone(&shared)));
-        Ok((Engine { shared, thread: Some(thread) }, description))
+        }
+        if let Some((_, error)) = failed {
+            return Err(error);
+        }
+        let ended = || Error::internal("the model's thread ended while loading");
+        let (description, image_bytes) = description.ok_or_else(ended)?;
+        let shared = Shared::new(limits, image_bytes, threads.len());
+        gives.into_iter().for_each(|give| drop(give.send(Arc::clone(&shared))));
+        Ok((Engine { shared, threads }, description))
     }
 }
 
@@ -102,10 +131,26 @@ impl<C: 'static> Engine<C> {
         call.wait(&result)?.ok_or_else(ended)?
     }
 
+    /// Runs `work` on every thread, as [`Engine::run`] does on one, and waits for all of them.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn run_everywhere(&self, call: &Call, work: impl Fn(&C) -> Result<()> + Clone + Send + 'static) -> Result<()> {
+        call.check()?;
+        let (reply, results) = bounded(self.threads.len());
+        for own in 0..self.threads.len() {
+            let (reply, work) = (reply.clone(), work.clone());
+            let job = Box::new(move |compute: &C| drop(reply.send(guarded(|| work(compute)))));
+            self.shared.open_queue()?.own_jobs[own].push_back(job);
+        }
+        self.shared.wake.notify_all();
+        (0..self.threads.len()).try_for_each(|_| call.wait(&results)?.ok_or_else(ended)?)
+    }
+
     /// From now on nobody waits for company.
     pub fn hurry(&self) {
         self.shared.queue().hurry = true;
-        self.shared.wake.notify_one();
+        self.shared.wake.notify_all();
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -140,8 +185,8 @@ impl<C: 'static> Drop for Engine<C> {
             let mut queue = self.shared.queue();
             (queue.closed, queue.hurry) = (true, true);
         }
-        self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
             // The body catches panics; there is nobody to tell of another.
             let _ = thread.join();
         }

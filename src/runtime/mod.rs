@@ -22,10 +22,12 @@ use parking_lot::Mutex;
 
 pub use call::{Call, Cancel};
 pub(crate) use cores::{Cores, Turn};
+#[cfg(test)]
+pub(crate) use device::torch_folder;
 pub(crate) use device::{cuda_devices, resolve};
 pub use device::{Device, Devices};
-pub use engine::Engine;
 pub(crate) use engine::Request;
+pub use engine::{Engine, Load};
 pub use log::{Level, Log};
 pub use queue::{Finish, Limits};
 pub use stats::Stats;

@@ -21,17 +21,11 @@ const TEXT_ROOM: usize = 4 << 20;
 
 /// What can be computed, one raw embedding in a row for each item.
 pub trait Compute {
-    /// The most token ids in one pass.
-    const MOST_IDS: usize;
-
     fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>>;
     fn images(&self, images: &[&Image]) -> Result<Array2<f32>>;
 }
 
 impl Compute for Clip {
-    /// 32 texts of the usual length: more at once are hardly faster, and an image need not wait long behind them.
-    const MOST_IDS: usize = 512;
-
     fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         Clip::texts(self, texts)
     }
@@ -53,6 +47,8 @@ pub struct Limits {
     pub num_threads: usize,
     /// The most images in one forward pass; at least 1.
     pub max_batch: usize,
+    /// The most token ids in one forward pass, but for a text that has more alone.
+    pub max_ids: usize,
     /// How long the first in line waits for company.
     pub max_batch_delay: Duration,
 }
@@ -62,6 +58,8 @@ pub(crate) struct Queue<C> {
     pub(super) images: Lane<Image, Finish<C>>,
     /// Small work, which takes turns with the passes.
     pub(super) jobs: VecDeque<Job<C>>,
+    /// The same for each thread alone.
+    pub(super) own_jobs: Vec<VecDeque<Job<C>>>,
     job_went: bool,
     /// Whose turn the last pass was.
     texts_went: bool,
@@ -134,12 +132,12 @@ impl<C: 'static> Queued<C> for Image {
 }
 
 impl<C> Shared<C> {
-    pub(super) fn new(limits: Limits, image_bytes: usize) -> Arc<Self>
+    pub(super) fn new(limits: Limits, image_bytes: usize, threads: usize) -> Arc<Self>
     where
         C: 'static,
     {
         Arc::new(Shared {
-            queue: Mutex::new(Queue::new()),
+            queue: Mutex::new(Queue::new(threads)),
             wake: Condvar::new(),
             text_room: Permits::new(TEXT_ROOM),
             image_room: Permits::new(IMAGE_ROOM.max(2 * limits.max_batch * image_bytes)),
@@ -178,11 +176,12 @@ pub(super) enum Step<C> {
 }
 
 impl<C: 'static> Queue<C> {
-    fn new() -> Self {
+    fn new(threads: usize) -> Self {
         Queue {
             texts: Lane::new(),
             images: Lane::new(),
             jobs: VecDeque::new(),
+            own_jobs: (0..threads).map(|_| VecDeque::new()).collect(),
             job_went: false,
             texts_went: false,
             rested: true,
@@ -194,11 +193,19 @@ impl<C: 'static> Queue<C> {
 
     /// Tells all who wait that nothing will come.
     pub(super) fn give_up(&mut self) {
-        *self = Queue { closed: true, ..Queue::new() };
+        *self = Queue { closed: true, ..Queue::new(self.own_jobs.len()) };
     }
 
-    /// Texts and images take turns, so that neither waits for more than one pass of the other.
-    pub(super) fn next<M: Compute>(&mut self, limits: &Limits, most_images: usize) -> Step<C> {
+    /// Whether there is something to do for any thread.
+    pub(super) fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || self.texts.waiting() + self.images.waiting() > 0
+    }
+
+    /// What thread `own` is to do next. Texts and images take turns, so that neither waits for more than one pass of the other.
+    pub(super) fn next(&mut self, limits: &Limits, most_images: usize, own: usize) -> Step<C> {
+        if let Some(job) = self.own_jobs.get_mut(own).and_then(VecDeque::pop_front) {
+            return Step::Job(job);
+        }
         let delay = if self.hurry { Duration::ZERO } else { limits.max_batch_delay };
         let due = |since: Option<Instant>, full: bool| match since {
             Some(since) if full || delay.is_zero() => Some(since),
@@ -206,7 +213,7 @@ impl<C: 'static> Queue<C> {
             Some(since) => Some(since.checked_add(delay).unwrap_or(since)),
             None => None,
         };
-        let texts = due(self.texts.since(), self.texts.length() >= M::MOST_IDS);
+        let texts = due(self.texts.since(), self.texts.length() >= limits.max_ids);
         let images = due(self.images.since(), self.images.length() >= most_images);
         let now = if delay.is_zero() { None } else { Some(Instant::now()) };
         let ready = |due: Option<Instant>| due.is_some_and(|due| now.is_none_or(|now| due <= now));
@@ -229,7 +236,7 @@ impl<C: 'static> Queue<C> {
         let rested = std::mem::take(&mut self.rested);
         if self.texts_went {
             self.texts_waited = images_went && !rested;
-            return Step::Texts(self.texts.batch(M::MOST_IDS));
+            return Step::Texts(self.texts.batch(limits.max_ids));
         }
         self.texts_waited &= !images_went;
         let most = if self.texts_waited { most_images.div_ceil(2) } else { most_images };

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use super::lane::{Item, Lane};
 use super::permits::Permits;
 use super::queue::Compute;
-use super::{Call, Cancel, Engine, Finish, Limits};
+use super::{Call, Cancel, Engine, Finish, Limits, Load};
 use crate::clip::{Ids, Image, Square};
 use crate::error::{Error, Result, Status};
 
@@ -53,8 +53,6 @@ const POISON: u8 = 13;
 const BOMB: u8 = 14;
 
 impl Compute for Script {
-    const MOST_IDS: usize = 20;
-
     /// First id and length.
     fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         self.pass(texts.iter().map(|t| t.len()).collect())?;
@@ -73,12 +71,13 @@ impl Compute for Script {
 }
 
 const BATCH: usize = 8;
+const MOST_IDS: usize = 20;
 const IMAGE: usize = 1 << 20;
 
 fn engine(script: &Script, delay: Duration) -> Engine<Script> {
-    let limits = Limits { num_threads: 1, max_batch: BATCH, max_batch_delay: delay };
+    let limits = Limits { num_threads: 1, max_batch: BATCH, max_ids: MOST_IDS, max_batch_delay: delay };
     let script = script.clone();
-    Engine::start(limits, move || Ok(script), |_| ((), IMAGE)).unwrap().0
+    Engine::start(limits, vec![Box::new(move || Ok(script))], |_| ((), IMAGE)).unwrap().0
 }
 
 fn image(a: u8, b: u8) -> Image {
@@ -353,8 +352,8 @@ fn dropping_the_engine_lets_queued_work_finish() {
 #[test]
 fn models_keep_their_numbers_of_threads() {
     let load = |num_threads| {
-        let limits = Limits { num_threads, max_batch: 1, max_batch_delay: Duration::ZERO };
-        Engine::start(limits, || Ok(Script::default()), |_| ((), 1)).unwrap().0
+        let limits = Limits { num_threads, max_batch: 1, max_ids: MOST_IDS, max_batch_delay: Duration::ZERO };
+        Engine::start(limits, vec![Box::new(|| Ok(Script::default()))], |_| ((), 1)).unwrap().0
     };
     let (one, three) = (load(1), load(3));
     for _ in 0..2 {
@@ -366,22 +365,79 @@ fn models_keep_their_numbers_of_threads() {
 
 #[test]
 fn a_failing_load_is_an_error() {
-    let limits = Limits { num_threads: 1, max_batch: 1, max_batch_delay: Duration::ZERO };
-    let load = || Err(Error::new(Status::WeightsIo, "no such file"));
-    assert_eq!(status(Engine::<Script>::start(limits, load, |_| ((), 1))), Some(Status::WeightsIo));
-    assert_eq!(status(Engine::<Script>::start(limits, || panic!("boom"), |_| ((), 1))), Some(Status::Internal));
+    let limits = Limits { num_threads: 1, max_batch: 1, max_ids: MOST_IDS, max_batch_delay: Duration::ZERO };
+    let start = |loads: Vec<Load<Script>>| status(Engine::<Script>::start(limits, loads, |_| ((), 1)));
+    let missing = || -> Load<Script> { Box::new(|| Err(Error::new(Status::WeightsIo, "no such file"))) };
+    let boom = || -> Load<Script> { Box::new(|| panic!("boom")) };
+    let good = || -> Load<Script> { Box::new(|| Ok(Script::default())) };
+    assert_eq!(start(vec![missing()]), Some(Status::WeightsIo));
+    assert_eq!(start(vec![boom()]), Some(Status::Internal));
+    // The first in the list is told, whichever is first in time.
+    assert_eq!(start(vec![missing(), boom()]), Some(Status::WeightsIo));
+    assert_eq!(start(vec![good(), good(), boom()]), Some(Status::Internal));
+}
+
+/// An engine with so many threads, all of one script.
+fn team(script: &Script, threads: usize) -> Engine<Script> {
+    let limits = Limits { num_threads: 1, max_batch: BATCH, max_ids: MOST_IDS, max_batch_delay: Duration::ZERO };
+    let load = || -> Load<Script> {
+        let script = script.clone();
+        Box::new(move || Ok(script))
+    };
+    Engine::start(limits, (0..threads).map(|_| load()).collect(), |_| ((), IMAGE)).unwrap().0
+}
+
+/// Passes of one request run at the same time on as many threads as there are.
+#[test]
+fn threads_share_the_work() {
+    let (script, begins, go) = Script::stepwise();
+    let engine = team(&script, 3);
+    let call = Call::default();
+    let mut request = engine.request::<Image>(&call).unwrap();
+    request.push((0..3 * BATCH).map(|i| image(20 + i as u8, 0)).collect()).unwrap();
+    // None ends before all have begun.
+    (0..3).for_each(|_| begins.recv_timeout(Duration::from_secs(60)).unwrap());
+    (0..3).for_each(|_| go.send(()).unwrap());
+    request.finish(Box::new(|_, rows| Ok(rows)));
+    let rows = request.wait().unwrap();
+    assert_eq!(rows.column(0).to_vec(), (0..3 * BATCH).map(|i| 20.0 + i as f32).collect::<Vec<_>>());
+    assert_eq!(script.passes(), vec![vec![0; BATCH]; 3]);
+}
+
+/// Every thread does it once, also those that are at work, and one's failure is told.
+#[test]
+fn work_for_every_thread() {
+    let engine = team(&Script::default(), 3);
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&names);
+    let note = move |_: &Script| {
+        seen.lock().unwrap().push(std::thread::current().name().unwrap().to_string());
+        Ok(())
+    };
+    engine.run_everywhere(&Call::default(), note).unwrap();
+    let mut names = names.lock().unwrap().clone();
+    names.sort();
+    assert_eq!(names, ["c4c-worker-0", "c4c-worker-1", "c4c-worker-2"]);
+    let one = |_: &Script| match std::thread::current().name() {
+        Some("c4c-worker-1") => Err(Error::new(Status::Backend, "not here")),
+        _ => Ok(()),
+    };
+    assert_eq!(status(engine.run_everywhere(&Call::default(), one)), Some(Status::Backend));
 }
 
 /// Thousands of calls of all kinds from many threads, with calls that end early, failures and memory that comes and goes.
-#[test]
-fn many_callers_of_all_kinds() {
+fn many_callers(loads: usize) {
     const THREADS: u64 = 16;
     let rounds = std::env::var("C4C_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(150);
     let script = Script::default();
-    let limits = Limits { num_threads: 1, max_batch: BATCH, max_batch_delay: Duration::from_micros(50) };
+    let limits =
+        Limits { num_threads: 1, max_batch: BATCH, max_ids: MOST_IDS, max_batch_delay: Duration::from_micros(50) };
     let engine = {
-        let script = script.clone();
-        Engine::start(limits, move || Ok(script), |_| ((), 64)).unwrap().0
+        let load = || -> Load<Script> {
+            let script = script.clone();
+            Box::new(move || Ok(script))
+        };
+        Engine::start(limits, (0..loads).map(|_| load()).collect(), |_| ((), 64)).unwrap().0
     };
     let caller = |seed: u64| {
         let mut state = seed;
@@ -450,6 +506,16 @@ fn many_callers_of_all_kinds() {
     });
     until(|| is_empty(&engine));
     assert_eq!(engine.run(&Call::default(), |_| Ok(1)).unwrap(), 1);
+}
+
+#[test]
+fn many_callers_of_all_kinds() {
+    many_callers(1);
+}
+
+#[test]
+fn many_callers_of_several_threads() {
+    many_callers(4);
 }
 
 /// Lengths as items.

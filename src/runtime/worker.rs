@@ -16,6 +16,8 @@ const PATIENCE: u32 = 100;
 pub(super) struct Worker<'w, C: 'static> {
     shared: &'w Shared<C>,
     compute: &'w C,
+    /// Its number among the model's threads.
+    own: usize,
     /// What memory allowed of late; None: as many as are wanted.
     most_images: Option<usize>,
     /// Passes since then.
@@ -23,8 +25,8 @@ pub(super) struct Worker<'w, C: 'static> {
 }
 
 impl<'w, C: Compute> Worker<'w, C> {
-    pub(super) fn new(shared: &'w Shared<C>, compute: &'w C) -> Self {
-        Worker { shared, compute, most_images: None, good: 0 }
+    pub(super) fn new(shared: &'w Shared<C>, compute: &'w C, own: usize) -> Self {
+        Worker { shared, compute, own, most_images: None, good: 0 }
     }
 
     /// Works until the queue is closed and empty.
@@ -47,10 +49,16 @@ impl<'w, C: Compute> Worker<'w, C> {
         let limits = &self.shared.limits;
         let mut queue = self.shared.queue();
         loop {
-            match queue.next::<C>(limits, self.most_images.unwrap_or(limits.max_batch)) {
+            match queue.next(limits, self.most_images.unwrap_or(limits.max_batch), self.own) {
                 Step::Rest(None) => self.shared.wake.wait(&mut queue),
                 Step::Rest(Some(until)) => drop(self.shared.wake.wait_until(&mut queue, until)),
-                step => return step,
+                step => {
+                    if queue.has_work() {
+                        // For another thread, if there is one that rests.
+                        self.shared.wake.notify_one();
+                    }
+                    return step;
+                }
             }
         }
     }

@@ -171,6 +171,8 @@ pub struct Checkpoint {
     config: config::Config,
     /// Where missing, mis-shaped and superfluous tensors are noted instead of being errors.
     problems: Option<Vec<String>>,
+    /// Where tensors go that are taken.
+    device: Device,
 }
 
 impl std::fmt::Debug for Checkpoint {
@@ -195,12 +197,17 @@ impl Checkpoint {
         }
         let (layout, tensors) = names::canonicalise(tensors)?;
         let config = config::beside(&folder, layout.is_hugging_face())?;
-        Ok(Checkpoint { maps, layout, format, tensors, config, problems: None })
+        Ok(Checkpoint { maps, layout, format, tensors, config, problems: None, device: Device::Cpu })
     }
 
     /// Notes what is wrong with tensors from here on, and gives zeros for those that cannot be used.
     pub fn collect_problems(&mut self) {
         self.problems.get_or_insert_default();
+    }
+
+    /// Puts tensors on `device` that are taken from here on.
+    pub fn put_on(&mut self, device: Device) {
+        self.device = device;
     }
 
     /// What a configuration file beside the weights says of the text tower.
@@ -276,9 +283,9 @@ impl Checkpoint {
         match (taken, &mut self.problems) {
             (Err(error), Some(problems)) => {
                 problems.push(error.message().to_string());
-                Ok(Tensor::f_zeros(whole(shape), (Kind::Float, Device::Cpu))?)
+                Ok(Tensor::f_zeros(whole(shape), (Kind::Float, self.device))?)
             }
-            (taken, _) => taken,
+            (taken, _) => Ok(taken?.f_to_device(self.device)?),
         }
     }
 

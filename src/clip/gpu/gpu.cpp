@@ -1,0 +1,174 @@
+// What tch does not offer of libtorch's GPUs: streams, memory, and passes that are recorded once and replayed. Nothing here is linked
+// with CUDA: streams and memory go through libc10's interface for all devices, and what only libtorch_cuda has is looked up by
+// its name, once that is loaded.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+
+#include <dlfcn.h>
+
+#include <ATen/core/CachingHostAllocator.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+namespace {
+
+constexpr c10::DeviceType CUDA = c10::DeviceType::CUDA;
+
+// Runs `work`; 0, or -1 with what it threw.
+template <class Work> int guarded(char *why, size_t room, Work work) noexcept {
+    const auto say = [&](const char *text) {
+        const size_t n = std::min(std::strlen(text), room - 1);
+        std::memcpy(why, text, n);
+        why[n] = 0;
+        return -1;
+    };
+    try {
+        work();
+        return 0;
+    } catch (const std::exception &e) {
+        return say(e.what());
+    } catch (...) {
+        return say("an exception without text");
+    }
+}
+
+c10::Device gpu(int32_t number) { return c10::Device(CUDA, static_cast<c10::DeviceIndex>(number)); }
+
+} // namespace
+
+extern "C" {
+
+// From now on this thread's work goes to the GPU `device`, on a stream of its own.
+int32_t c4c_gpu_enter(int32_t device, char *why, size_t room) {
+    return guarded(why, room, [&] {
+        const c10::impl::VirtualGuardImpl guard(CUDA);
+        guard.setDevice(gpu(device));
+        guard.exchangeStream(guard.getStreamFromGlobalPool(gpu(device)));
+    });
+}
+
+// Waits for all that was given to the GPU, on whatever stream.
+int32_t c4c_gpu_synchronize(int32_t device, char *why, size_t room) {
+    return guarded(why, room, [&] {
+        c10::impl::VirtualGuardImpl(CUDA).synchronizeDevice(static_cast<c10::DeviceIndex>(device));
+    });
+}
+
+// How many bytes of the GPU libtorch holds for this process.
+int32_t c4c_gpu_held(int32_t device, uint64_t *bytes, char *why, size_t room) {
+    return guarded(why, room, [&] {
+        const auto stats = c10::getDeviceAllocator(CUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
+        const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+        *bytes = static_cast<uint64_t>(stats.reserved_bytes[all].current);
+    });
+}
+
+// Gives back what libtorch keeps for later: memory of all GPUs, and pinned memory of the host.
+int32_t c4c_gpu_trim(char *why, size_t room) {
+    return guarded(why, room, [&] {
+        c10::getDeviceAllocator(CUDA)->emptyCache();
+        at::getHostAllocator(CUDA)->empty_cache();
+    });
+}
+
+} // extern "C"
+
+namespace {
+
+using Pool = c10::MempoolId_t;
+
+// Room for an at::cuda::CUDAGraph, whose header needs the CUDA compiler's. In libtorch 2.11 it has 104 bytes and an alignment of 8.
+struct Graph {
+    alignas(64) unsigned char room[1024];
+};
+
+const char *const NAMES[] = {
+    "_ZN2at4cuda9CUDAGraphC1Eb",
+    "_ZN2at4cuda9CUDAGraphD1Ev",
+    "_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode",
+    "_ZN2at4cuda9CUDAGraph11capture_endEv",
+    "_ZN2at4cuda9CUDAGraph6replayEv",
+    "_ZN2at4cuda17graph_pool_handleEv",
+};
+
+// cudaStreamCaptureModeThreadLocal: other threads may do what they like while one records.
+constexpr int32_t THREAD_LOCAL = 1;
+
+template <class Function> Function find(const char *name) {
+    if (void *found = dlsym(RTLD_DEFAULT, name)) return reinterpret_cast<Function>(found);
+    throw std::runtime_error(std::string("libtorch_cuda has no ") + name);
+}
+
+// Member functions take `this` first, in the C++ ABI of all systems that libtorch_cuda is made for.
+struct Functions {
+    void (*construct)(Graph *, bool) = find<decltype(construct)>(NAMES[0]);
+    void (*destroy)(Graph *) = find<decltype(destroy)>(NAMES[1]);
+    void (*begin)(Graph *, Pool, int32_t mode) = find<decltype(begin)>(NAMES[2]);
+    void (*end)(Graph *) = find<decltype(end)>(NAMES[3]);
+    void (*replay)(Graph *) = find<decltype(replay)>(NAMES[4]);
+    Pool (*pool)() = find<decltype(pool)>(NAMES[5]);
+};
+
+const Functions &functions() {
+    static const Functions found;
+    return found;
+}
+
+void discard(Graph *graph) {
+    char ignored[8];
+    guarded(ignored, sizeof ignored, [&] { functions().destroy(graph); });
+    delete graph;
+}
+
+} // namespace
+
+extern "C" {
+
+// The names that are looked up in libtorch_cuda, NULL after the last.
+const char *c4c_graph_symbol(size_t i) { return i < std::size(NAMES) ? NAMES[i] : nullptr; }
+
+// A pool of memory for recordings that are replayed one at a time.
+int32_t c4c_graph_pool(uint64_t pool[2], char *why, size_t room) {
+    return guarded(why, room, [&] {
+        const Pool made = functions().pool();
+        pool[0] = made.first;
+        pool[1] = made.second;
+    });
+}
+
+// From here on what this thread gives to its stream is recorded, and not done. To be freed, also when the recording fails; NULL
+// when it did not begin.
+void *c4c_graph_begin(const uint64_t pool[2], char *why, size_t room) {
+    Graph *graph = nullptr;
+    const int32_t failed = guarded(why, room, [&] {
+        functions();
+        graph = new Graph;
+        functions().construct(graph, false);
+    });
+    if (failed != 0) {
+        delete graph;
+        return nullptr;
+    }
+    if (guarded(why, room, [&] { functions().begin(graph, Pool(pool[0], pool[1]), THREAD_LOCAL); }) == 0) return graph;
+    discard(graph);
+    return nullptr;
+}
+
+int32_t c4c_graph_end(void *graph, char *why, size_t room) {
+    return guarded(why, room, [&] { functions().end(static_cast<Graph *>(graph)); });
+}
+
+// Gives what was recorded to this thread's stream.
+int32_t c4c_graph_replay(void *graph, char *why, size_t room) {
+    return guarded(why, room, [&] { functions().replay(static_cast<Graph *>(graph)); });
+}
+
+void c4c_graph_free(void *graph) { discard(static_cast<Graph *>(graph)); }
+
+} // extern "C"

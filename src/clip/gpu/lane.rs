@@ -1,0 +1,118 @@
+//! One thread's way to a device: how bytes get there, and passes that come again.
+
+use std::cell::RefCell;
+
+use tch::{Device, Kind, Tensor};
+
+use super::graph::{Cuda, Graphs};
+use crate::clip::Square;
+use crate::error::{Error, Result, Status};
+use crate::runtime::Log;
+
+/// Passes of up to so many rows are recorded, filled up to one of these numbers. With more, launching takes less time than the
+/// work.
+const RECORDED: [i64; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128];
+
+/// How one thread uses one device. On a CPU there is nothing to it.
+pub(in crate::clip) struct Lane {
+    device: Device,
+    /// `[rows, bytes]` of the host's memory that the device copies from by itself.
+    staging: RefCell<Option<Tensor>>,
+    graphs: Option<Recorded>,
+}
+
+struct Recorded {
+    images: Graphs<i64, Cuda>,
+    texts: Graphs<(i64, i64), Cuda>,
+}
+
+impl Lane {
+    /// `graphs`: whether small passes are recorded.
+    pub(in crate::clip) fn new(device: Device, graphs: bool, log: &Log) -> Self {
+        let recorded =
+            || Recorded { images: Graphs::new(Cuda::default(), log), texts: Graphs::new(Cuda::default(), log) };
+        let graphs = (graphs && device != Device::Cpu).then(recorded);
+        Lane { device, staging: RefCell::new(None), graphs }
+    }
+
+    /// How many rows a pass of `n` gets.
+    pub(in crate::clip) fn rows(&self, n: usize) -> i64 {
+        let n = n as i64;
+        match self.graphs {
+            Some(_) => RECORDED.into_iter().find(|&rows| rows >= n).unwrap_or(n),
+            None => n,
+        }
+    }
+
+    /// The squares' bytes on the device, `[rows, bytes of one]`. What is behind the squares is anything.
+    pub(in crate::clip) fn pixels(&self, squares: &[&Square], rows: i64) -> Result<Tensor> {
+        let bytes = squares.first().map_or(0, |square| square.len());
+        if bytes == 0 || rows < squares.len() as i64 || squares.iter().any(|square| square.len() != bytes) {
+            return Err(Error::internal(format_args!("{} squares of {bytes} bytes for {rows} rows", squares.len())));
+        }
+        if self.device == Device::Cpu {
+            let all = squares.len() * bytes;
+            let mut pixels = Vec::new();
+            pixels.try_reserve_exact(all).map_err(|_| {
+                Error::new(Status::OutOfMemory, format_args!("no memory for {} images ({all} bytes)", squares.len()))
+            })?;
+            squares.iter().for_each(|square| pixels.extend_from_slice(square));
+            return Ok(Tensor::f_from_data_size(&pixels, &[rows, bytes as i64], Kind::Uint8)?);
+        }
+        let mut staging = self.staging.borrow_mut();
+        let staging = match staging.take().filter(|room| room.size()[0] >= rows) {
+            Some(room) => staging.insert(room),
+            None => {
+                let room = Tensor::f_empty([rows, bytes as i64], (Kind::Uint8, Device::Cpu))?;
+                staging.insert(room.f_pin_memory(self.device)?)
+            }
+        };
+        // SAFETY: a contiguous tensor of bytes on the CPU that nobody else has, of as many as it says; the device has read what
+        // was in it, since each pass ends with its results on the host.
+        let room = unsafe { std::slice::from_raw_parts_mut(staging.data_ptr().cast::<u8>(), staging.numel()) };
+        for (to, square) in room.chunks_exact_mut(bytes).zip(squares) {
+            to.copy_from_slice(square);
+        }
+        Ok(staging.f_narrow(0, 0, rows)?.f_to_device_(self.device, Kind::Uint8, true, false)?)
+    }
+
+    /// On the device.
+    pub(in crate::clip) fn put(&self, tensor: Tensor) -> Result<Tensor> {
+        Ok(tensor.f_to_device(self.device)?)
+    }
+
+    /// A pass over `rows` images.
+    pub(in crate::clip) fn images(
+        &self,
+        rows: i64,
+        pixels: Tensor,
+        pass: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match &self.graphs {
+            Some(graphs) if RECORDED.contains(&rows) => graphs.images.run(rows, &[pixels], pass),
+            _ => pass(&[pixels]),
+        }
+    }
+
+    /// A pass over texts of the shape `[rows, length]`.
+    pub(in crate::clip) fn texts(
+        &self,
+        shape: (i64, i64),
+        inputs: &[Tensor],
+        pass: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        match &self.graphs {
+            Some(graphs) if RECORDED.contains(&shape.0) => graphs.texts.run(shape, inputs, pass),
+            _ => pass(inputs),
+        }
+    }
+
+    /// Forgets what was kept for the next passes.
+    pub(in crate::clip) fn clear(&self) {
+        self.staging.replace(None);
+        if let Some(graphs) = &self.graphs {
+            graphs.images.clear();
+            graphs.texts.clear();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! libtorch's GPUs beyond what tch offers of them: streams, memory, and recorded passes.
+
+mod graph;
+mod lane;
+
+use std::ffi::{c_char, c_void, CStr};
+use std::ptr::NonNull;
+
+use crate::error::{Error, Result};
+
+pub(super) use lane::Lane;
+
+/// Room for what the C++ side has to say.
+const ROOM: usize = 1024;
+
+extern "C" {
+    fn c4c_gpu_enter(device: i32, why: *mut c_char, room: usize) -> i32;
+    fn c4c_gpu_synchronize(device: i32, why: *mut c_char, room: usize) -> i32;
+    fn c4c_gpu_held(device: i32, bytes: *mut u64, why: *mut c_char, room: usize) -> i32;
+    fn c4c_gpu_trim(why: *mut c_char, room: usize) -> i32;
+    fn c4c_graph_pool(pool: *mut u64, why: *mut c_char, room: usize) -> i32;
+    fn c4c_graph_begin(pool: *const u64, why: *mut c_char, room: usize) -> *mut c_void;
+    fn c4c_graph_end(graph: *mut c_void, why: *mut c_char, room: usize) -> i32;
+    fn c4c_graph_replay(graph: *mut c_void, why: *mut c_char, room: usize) -> i32;
+    fn c4c_graph_free(graph: *mut c_void);
+    #[cfg(test)]
+    fn c4c_graph_symbol(i: usize) -> *const c_char;
+}
+
+/// What `call` returns, or what it says is wrong when `failed` finds it so. `call` gets room for a message.
+fn told<T>(call: impl FnOnce(*mut c_char, usize) -> T, failed: impl FnOnce(&T) -> bool) -> Result<T> {
+    let mut why = [0 as c_char; ROOM];
+    let value = call(why.as_mut_ptr(), ROOM);
+    if !failed(&value) {
+        return Ok(value);
+    }
+    // SAFETY: zeroed at first, and what is written ends with a zero.
+    let why = unsafe { CStr::from_ptr(why.as_ptr()) };
+    Err(Error::libtorch(&why.to_string_lossy()))
+}
+
+fn done(call: impl FnOnce(*mut c_char, usize) -> i32) -> Result<()> {
+    told(call, |&code| code != 0).map(drop)
+}
+
+fn number(device: usize) -> i32 {
+    i32::try_from(device).unwrap_or(i32::MAX)
+}
+
+/// From now on this thread's work goes to GPU `device`, on a stream of its own.
+pub(super) fn enter(device: usize) -> Result<()> {
+    // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room. So below.
+    done(|why, room| unsafe { c4c_gpu_enter(number(device), why, room) })
+}
+
+/// Waits for all work on GPU `device`, on whatever stream.
+pub(super) fn synchronize(device: usize) -> Result<()> {
+    // SAFETY: as in `enter`.
+    done(|why, room| unsafe { c4c_gpu_synchronize(number(device), why, room) })
+}
+
+/// Bytes of GPU `device` that libtorch holds for this process.
+pub(crate) fn held(device: usize) -> Result<u64> {
+    let mut bytes = 0;
+    // SAFETY: as in `enter`; one number is written.
+    done(|why, room| unsafe { c4c_gpu_held(number(device), &mut bytes, why, room) })?;
+    Ok(bytes)
+}
+
+/// Gives back what libtorch keeps of all GPUs for later.
+pub(crate) fn trim() -> Result<()> {
+    // SAFETY: as in `enter`.
+    done(|why, room| unsafe { c4c_gpu_trim(why, room) })
+}
+
+/// Memory for recordings that are replayed one at a time.
+#[derive(Clone, Copy)]
+struct Pool([u64; 2]);
+
+impl Pool {
+    fn new() -> Result<Self> {
+        let mut pool = [0; 2];
+        // SAFETY: as in `enter`; two numbers are written.
+        done(|why, room| unsafe { c4c_graph_pool(pool.as_mut_ptr(), why, room) })?;
+        Ok(Pool(pool))
+    }
+}
+
+/// Work of a stream, recorded.
+struct Graph(NonNull<c_void>);
+
+// SAFETY: it is a handle of CUDA's, which belongs to the process; one thread uses it at a time.
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Records what `work` gives to this thread's stream, which is not done meanwhile.
+    fn record<T>(pool: Pool, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
+        // SAFETY: as in `enter`; two numbers are read.
+        let graph = told(|why, room| unsafe { c4c_graph_begin(pool.0.as_ptr(), why, room) }, |graph| graph.is_null())?;
+        let graph = NonNull::new(graph).map(Graph).ok_or_else(|| Error::internal("a recording without handle"))?;
+        let made = work();
+        // The stream must not stay in the state of recording, whatever came of the work.
+        // SAFETY: a handle that c4c_graph_begin gave.
+        let ended = done(|why, room| unsafe { c4c_graph_end(graph.0.as_ptr(), why, room) });
+        let made = made?;
+        ended?;
+        Ok((graph, made))
+    }
+
+    /// Does again what was recorded, on this thread's stream.
+    fn replay(&self) -> Result<()> {
+        // SAFETY: a handle that c4c_graph_begin gave, and whose recording has ended.
+        done(|why, room| unsafe { c4c_graph_replay(self.0.as_ptr(), why, room) })
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // SAFETY: a handle that c4c_graph_begin gave, freed once.
+        unsafe { c4c_graph_free(self.0.as_ptr()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::Status;
+
+    /// What is looked up by name is there, in the libtorch that this is built with.
+    #[test]
+    fn libtorch_cuda_has_what_is_looked_up() {
+        let library = crate::runtime::torch_folder().unwrap().join("libtorch_cuda.so");
+        if !library.exists() {
+            return;
+        }
+        let symbols = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().unwrap();
+        let symbols = String::from_utf8(symbols.stdout).unwrap();
+        let defined: std::collections::HashSet<&str> =
+            symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+        let mut looked_up = 0;
+        loop {
+            // SAFETY: any number may be asked for; names are constant strings.
+            let name = unsafe { c4c_graph_symbol(looked_up) };
+            if name.is_null() {
+                break;
+            }
+            // SAFETY: as above.
+            let name = unsafe { CStr::from_ptr(name) }.to_str().unwrap();
+            assert!(defined.contains(name), "{name}");
+            looked_up += 1;
+        }
+        assert!(looked_up > 0);
+    }
+
+    /// Without CUDA every door is closed with a sentence, and none with a crash.
+    #[test]
+    fn nothing_crashes_without_cuda() {
+        if crate::runtime::cuda_devices().is_ok() {
+            return;
+        }
+        let errors = [
+            enter(0).unwrap_err(),
+            synchronize(0).unwrap_err(),
+            held(0).unwrap_err(),
+            trim().unwrap_err(),
+            Pool::new().map(drop).unwrap_err(),
+            Graph::record(Pool([0, 0]), || Ok(())).map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.status(), Status::Backend);
+            assert!(error.message().len() > "libtorch: ".len(), "{error}");
+        }
+    }
+}
