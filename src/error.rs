@@ -122,7 +122,7 @@ impl Error {
     pub(crate) fn libtorch(text: &str) -> Self {
         let line = text.lines().next().unwrap_or_default();
         let lower = line.to_ascii_lowercase();
-        let memory = ["out of memory", "not enough memory", "can't allocate memory", "bad_alloc"];
+        let memory = ["out of memory", "not enough memory", "can't allocate memory", "bad_alloc", "alloc_failed"];
         let status = if memory.iter().any(|m| lower.contains(m)) { Status::OutOfMemory } else { Status::Backend };
         Error::new(status, format_args!("libtorch: {line}"))
     }
@@ -156,5 +156,11 @@ mod tests {
         assert_eq!((error.status(), error.message()), (Status::Backend, "libtorch: shape mismatch"));
         let error: Error = tch::TchError::Torch("DefaultCPUAllocator: can't allocate memory: you tried".into()).into();
         assert_eq!(error.status(), Status::OutOfMemory);
+        for text in [
+            "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.19 GiB",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        ] {
+            assert_eq!(Error::libtorch(text).status(), Status::OutOfMemory);
+        }
     }
 }

@@ -57,8 +57,7 @@ pub struct LoadOptions {
     pub num_threads: usize,
     /// Receives what is noticed while the model is used.
     pub log: Log,
-    /// The way that GPUs are gone, on a CPU.
-    #[cfg(test)]
+    /// Goes the way of GPUs on a CPU, which tests want.
     pub rehearse: bool,
 }
 
@@ -94,9 +93,7 @@ impl Style {
 impl LoadOptions {
     /// What was asked for goes before what a file says, and that before what CLIP4Clip's models have.
     fn style(&self, config: TowerConfig) -> Style {
-        let on_gpu = self.device != Device::Cpu;
-        #[cfg(test)]
-        let on_gpu = on_gpu || self.rehearse;
+        let on_gpu = self.device != Device::Cpu || self.rehearse;
         Style {
             activation: self.activation.or(config.activation).unwrap_or(Activation::QuickGelu),
             eps: config.eps.unwrap_or(1e-5),

@@ -108,7 +108,7 @@ impl Model {
             cuda_graphs: options.cuda_graphs,
             num_threads: limits.num_threads,
             log: log.clone(),
-            ..LoadOptions::default()
+            rehearse: false,
         };
         let described = devices.clone();
         let describe = move |clip: &Clip| {

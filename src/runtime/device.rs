@@ -116,36 +116,71 @@ pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result
 /// How many CUDA devices this process can use, at least one; else why not. Loads libtorch's CUDA half and wakes the driver; the answer
 /// of the first call holds for the life of the process.
 pub(crate) fn cuda_devices() -> Count {
-    static FOUND: OnceCell<Count> = OnceCell::new();
-    FOUND.get_or_init(find).clone()
+    static FOUND: OnceCell<(u32, Count)> = OnceCell::new();
+    let (process, count) = FOUND.get_or_init(|| (std::process::id(), find(&Loader)));
+    match count {
+        Ok(_) if *process != std::process::id() => {
+            Err("the process was forked after CUDA had been used in it; fork before that, or start a new program"
+                .into())
+        }
+        count => count.clone(),
+    }
 }
 
-fn find() -> Count {
+/// What is needed for CUDA, in the order in which it is looked for.
+trait System {
+    /// Asks the driver, which says better than libtorch why there is no device.
+    fn driver(&self) -> std::result::Result<(), String>;
+    /// The folder of the libtorch that this process has loaded.
+    fn torch_folder(&self) -> std::result::Result<PathBuf, String>;
+    fn load(&self, library: &Path) -> std::result::Result<(), String>;
+    /// Devices by libtorch's word.
+    fn count(&self) -> std::result::Result<i64, String>;
+}
+
+fn find(system: &impl System) -> Count {
     // Without a driver the libraries, a gigabyte of them, would be loaded in vain.
-    let driver = open(c"libcuda.so.1", libc::RTLD_NOW)
-        .map_err(|why| format!("there is no NVIDIA driver in this machine or container ({why})"))?;
-    driver_devices(driver)?;
-    let library = torch_folder()?.join("libtorch_cuda.so");
+    system.driver()?;
+    let library = system.torch_folder()?.join("libtorch_cuda.so");
     if !library.exists() {
         return Err(format!(
-            "this libtorch is one for the CPU: there is no {}; point LIBTORCH to PyTorch's CUDA build of the same version",
+            "this libtorch is one for CPUs: there is no {}; let libc4c find PyTorch's CUDA build of the same version",
             library.display()
         ));
     }
-    let name =
-        CString::new(library.as_os_str().as_bytes()).map_err(|_| "libtorch's path has a zero byte".to_string())?;
-    // Its operators register themselves, and libtorch finds its hooks among the global symbols.
-    open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL)
-        .map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
-    match guarded(|| Ok(tch::Cuda::device_count())) {
-        Ok(n) if n > 0 => Ok(n as usize),
-        Ok(_) => Err("libtorch finds no CUDA device that it can use".into()),
-        // tch has no form of this call that does not panic.
-        Err(e) => Err(format!("libtorch says: {e}")),
+    system.load(&library).map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
+    match system.count()? {
+        n @ 1.. => Ok(n as usize),
+        _ => Err("libtorch finds no CUDA device that it can use".into()),
     }
 }
 
-/// Asks the driver, which says better than libtorch why there is no device.
+/// The process's own loader.
+struct Loader;
+
+impl System for Loader {
+    fn driver(&self) -> std::result::Result<(), String> {
+        let driver = open(c"libcuda.so.1", libc::RTLD_NOW)
+            .map_err(|why| format!("there is no NVIDIA driver in this machine or container ({why})"))?;
+        driver_devices(driver)
+    }
+
+    fn torch_folder(&self) -> std::result::Result<PathBuf, String> {
+        torch_folder()
+    }
+
+    fn load(&self, library: &Path) -> std::result::Result<(), String> {
+        let name = CString::new(library.as_os_str().as_bytes()).map_err(|_| "its path has a zero byte".to_string())?;
+        // Its operators register themselves, and libtorch finds its hooks among the global symbols.
+        open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map(drop)
+    }
+
+    fn count(&self) -> std::result::Result<i64, String> {
+        // tch has no form of this call that does not panic.
+        guarded(|| Ok(tch::Cuda::device_count())).map_err(|e| format!("libtorch says: {e}"))
+    }
+}
+
 fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> {
     type Init = unsafe extern "C" fn(u32) -> i32;
     type Count = unsafe extern "C" fn(*mut i32) -> i32;
@@ -187,7 +222,6 @@ fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> 
     }
 }
 
-/// The folder of the libtorch that this process has loaded.
 pub(crate) fn torch_folder() -> std::result::Result<PathBuf, String> {
     let unknown = || "it is not known where libtorch was loaded from".to_string();
     // SAFETY: an all-zero Dl_info is a valid one: null pointers.
@@ -287,6 +321,51 @@ mod tests {
             .unwrap_err()
             .message()
             .contains("`cuda:*` cannot be used: no driver"));
+    }
+
+    /// A system in which one thing or another is wrong.
+    struct Fake {
+        driver: Option<&'static str>,
+        folder: PathBuf,
+        library: Option<&'static str>,
+        count: std::result::Result<i64, String>,
+    }
+
+    impl System for Fake {
+        fn driver(&self) -> std::result::Result<(), String> {
+            self.driver.map_or(Ok(()), |why| Err(why.into()))
+        }
+
+        fn torch_folder(&self) -> std::result::Result<PathBuf, String> {
+            assert_eq!(self.driver, None, "libtorch was looked for in vain");
+            Ok(self.folder.clone())
+        }
+
+        fn load(&self, library: &Path) -> std::result::Result<(), String> {
+            assert_eq!(library, self.folder.join("libtorch_cuda.so"));
+            self.library.map_or(Ok(()), |why| Err(why.into()))
+        }
+
+        fn count(&self) -> std::result::Result<i64, String> {
+            assert_eq!(self.library, None, "CUDA was asked before its half of libtorch was there");
+            self.count.clone()
+        }
+    }
+
+    #[test]
+    fn the_first_thing_that_is_missing_is_the_reason() {
+        let (empty, full) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(full.path().join("libtorch_cuda.so"), "").unwrap();
+        let good = || Fake { driver: None, folder: full.path().into(), library: None, count: Ok(2) };
+        let why = |fake: Fake| find(&fake).unwrap_err();
+        assert_eq!(find(&good()), Ok(2));
+        assert_eq!(why(Fake { driver: Some("no driver"), ..good() }), "no driver");
+        let cpu_only = why(Fake { folder: empty.path().into(), ..good() });
+        assert!(cpu_only.contains("one for CPUs") && cpu_only.contains(empty.path().to_str().unwrap()), "{cpu_only}");
+        let missing = why(Fake { library: Some("libcudnn.so.9: cannot open shared object file"), ..good() });
+        assert_eq!(missing, "libtorch's CUDA half cannot be loaded: libcudnn.so.9: cannot open shared object file");
+        assert_eq!(why(Fake { count: Ok(0), ..good() }), "libtorch finds no CUDA device that it can use");
+        assert_eq!(why(Fake { count: Err("libtorch says: no".into()), ..good() }), "libtorch says: no");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 
-use tch::{no_grad, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{Graph, Pool};
 use crate::error::{Error, Result, Status};
@@ -113,7 +113,7 @@ impl<K: Copy + Eq + Hash + fmt::Debug, R: Recorder> Graphs<K, R> {
     ) -> Result<Recording<R::Tape>> {
         let copy = |x: &Tensor| Ok(x.f_to_device_(x.device(), x.kind(), false, true)?);
         let inputs = inputs.iter().map(copy).collect::<Result<Vec<_>>>()?;
-        let (tape, recorded) = self.recorder.record(&mut || no_grad(|| pass(&inputs)))?;
+        let (tape, recorded) = self.recorder.record(&mut || pass(&inputs))?;
         self.recorder.replay(&tape)?;
         let largest = |x: &Tensor| -> Result<f64> { Ok(x.f_abs()?.f_max()?.f_double_value(&[])?) };
         let (off, size) = (largest(&recorded.f_sub(output)?.f_to_kind(Kind::Float)?)?, largest(output)?);
@@ -128,5 +128,122 @@ impl<K: Copy + Eq + Hash + fmt::Debug, R: Recorder> Graphs<K, R> {
     pub(super) fn clear(&self) {
         self.recordings.borrow_mut().clear();
         self.seen.borrow_mut().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Records nothing: what was computed while recording is there, and replays change it as a test wants.
+    #[derive(Clone, Default)]
+    struct Fake {
+        /// What a replay adds to the output, or that it fails.
+        off: Arc<Mutex<Option<f64>>>,
+        fails: bool,
+        recorded: Arc<Mutex<usize>>,
+        replayed: Arc<Mutex<usize>>,
+    }
+
+    impl Recorder for Fake {
+        type Tape = Tensor;
+
+        fn record(&self, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Tensor, Tensor)> {
+            *self.recorded.lock().unwrap() += 1;
+            if self.fails {
+                return Err(Error::new(Status::Backend, "this cannot be recorded"));
+            }
+            let output = work()?;
+            Ok((output.shallow_clone(), output))
+        }
+
+        fn replay(&self, output: &Tensor) -> Result<()> {
+            *self.replayed.lock().unwrap() += 1;
+            if let Some(off) = *self.off.lock().unwrap() {
+                let _ = output.shallow_clone().f_add_scalar_(off)?;
+            }
+            Ok(())
+        }
+    }
+
+    fn twice(inputs: &[Tensor]) -> Result<Tensor> {
+        Ok(inputs[0].f_mul_scalar(2.0)?)
+    }
+
+    /// Runs it with `value`; what came out, and what was said.
+    fn runs(fake: &Fake, values: &[f32]) -> (Vec<f32>, Vec<String>) {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&said);
+        let log = Log::new(Level::Warn, move |_, text| sink.lock().unwrap().push(text.to_string()));
+        let graphs = Graphs::<i64, Fake>::new(fake.clone(), &log);
+        let run = |&value: &f32| {
+            let input = Tensor::from_slice(&[value]);
+            graphs.run(1, &[input], &twice).unwrap().double_value(&[0]) as f32
+        };
+        let out = values.iter().map(run).collect();
+        let said = said.lock().unwrap().clone();
+        (out, said)
+    }
+
+    #[test]
+    fn the_second_pass_is_recorded_and_the_others_are_replayed() {
+        let fake = Fake::default();
+        let (out, said) = runs(&fake, &[1.0, 2.0, 3.0, 4.0]);
+        // The fake computes nothing when it replays: what is there is of the recording.
+        assert_eq!(out, [2.0, 4.0, 4.0, 4.0]);
+        assert_eq!((*fake.recorded.lock().unwrap(), *fake.replayed.lock().unwrap()), (1, 3));
+        assert!(said.is_empty());
+    }
+
+    #[test]
+    fn a_replay_reads_its_inputs_where_the_recording_did() {
+        let place = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&place);
+        let graphs = Graphs::<i64, Fake>::new(Fake::default(), &Log::default());
+        let pass = move |inputs: &[Tensor]| {
+            seen.lock().unwrap().push(inputs[0].shallow_clone());
+            twice(inputs)
+        };
+        for value in [1.0f32, 2.0, 3.0] {
+            drop(graphs.run(1, &[Tensor::from_slice(&[value])], &pass).unwrap());
+        }
+        let seen = place.lock().unwrap();
+        // As it is, as it is and recorded; the third went into what was recorded.
+        let values: Vec<f64> = seen.iter().map(|input| input.double_value(&[0])).collect();
+        assert_eq!(values, [1.0, 2.0, 3.0]);
+        assert_ne!(seen[1].data_ptr(), seen[2].data_ptr());
+    }
+
+    #[test]
+    fn a_replay_that_gives_something_else_is_not_used() {
+        let fake = Fake { off: Arc::new(Mutex::new(Some(0.5))), ..Fake::default() };
+        let (out, said) = runs(&fake, &[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(out, [2.0, 4.0, 6.0, 8.0]);
+        assert_eq!(*fake.recorded.lock().unwrap(), 1);
+        assert!(said.len() == 1 && said[0].contains("off by 0.5"), "{said:?}");
+        let nan = Fake { off: Arc::new(Mutex::new(Some(f64::NAN))), ..Fake::default() };
+        assert_eq!(runs(&nan, &[1.0, 2.0, 3.0]).0, [2.0, 4.0, 6.0]);
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_computed() {
+        let fake = Fake { fails: true, ..Fake::default() };
+        let (out, said) = runs(&fake, &[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(out, [2.0, 4.0, 6.0, 8.0]);
+        assert_eq!(*fake.recorded.lock().unwrap(), 1);
+        assert!(said.len() == 1 && said[0].contains("this cannot be recorded"), "{said:?}");
+    }
+
+    #[test]
+    fn what_is_cleared_is_recorded_again() {
+        let fake = Fake::default();
+        let graphs = Graphs::<i64, Fake>::new(fake.clone(), &Log::default());
+        for _ in 0..2 {
+            (0..3).for_each(|_| drop(graphs.run(1, &[Tensor::from_slice(&[1.0f32])], &twice).unwrap()));
+            graphs.clear();
+        }
+        assert_eq!(*fake.recorded.lock().unwrap(), 2);
     }
 }
