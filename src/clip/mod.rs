@@ -21,7 +21,7 @@ use crate::runtime::{Device, Log};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
 use gpu::Lane;
-pub(crate) use gpu::{held, trim};
+pub(crate) use gpu::{count, held, trim};
 use team::Team;
 use temporal::Temporal;
 use text::TextTower;

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 
 use once_cell::sync::OnceCell;
 
-use super::guarded;
 use crate::error::{Error, Result, Status};
 
 /// What was asked for.
@@ -77,7 +76,7 @@ impl fmt::Display for Device {
 }
 
 /// How many CUDA devices there are, or why none can be used.
-pub(crate) type Count = std::result::Result<usize, String>;
+pub type Count = std::result::Result<usize, String>;
 
 /// The devices to compute on, at least one, and for [`Devices::Auto`] why it is not a GPU. `count` is asked only where a GPU may be
 /// taken.
@@ -115,7 +114,7 @@ pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result
 
 /// How many CUDA devices this process can use, at least one; else why not. Loads libtorch's CUDA half and wakes the driver; the answer
 /// of the first call holds for the life of the process.
-pub(crate) fn cuda_devices() -> Count {
+pub fn cuda_devices() -> Count {
     static FOUND: OnceCell<(u32, Count)> = OnceCell::new();
     let (process, count) = FOUND.get_or_init(|| (std::process::id(), find(&Loader)));
     match count {
@@ -134,8 +133,8 @@ trait System {
     /// The folder of the libtorch that this process has loaded.
     fn torch_folder(&self) -> std::result::Result<PathBuf, String>;
     fn load(&self, library: &Path) -> std::result::Result<(), String>;
-    /// Devices by libtorch's word.
-    fn count(&self) -> std::result::Result<i64, String>;
+    /// Devices by libtorch's word, at least one.
+    fn count(&self) -> Count;
 }
 
 fn find(system: &impl System) -> Count {
@@ -149,10 +148,7 @@ fn find(system: &impl System) -> Count {
         ));
     }
     system.load(&library).map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
-    match system.count()? {
-        n @ 1.. => Ok(n as usize),
-        _ => Err("libtorch finds no CUDA device that it can use".into()),
-    }
+    system.count()
 }
 
 /// The process's own loader.
@@ -175,9 +171,8 @@ impl System for Loader {
         open(&name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map(drop)
     }
 
-    fn count(&self) -> std::result::Result<i64, String> {
-        // tch has no form of this call that does not panic.
-        guarded(|| Ok(tch::Cuda::device_count())).map_err(|e| format!("libtorch says: {e}"))
+    fn count(&self) -> Count {
+        crate::clip::count()
     }
 }
 
@@ -328,7 +323,7 @@ mod tests {
         driver: Option<&'static str>,
         folder: PathBuf,
         library: Option<&'static str>,
-        count: std::result::Result<i64, String>,
+        count: Count,
     }
 
     impl System for Fake {
@@ -346,7 +341,7 @@ mod tests {
             self.library.map_or(Ok(()), |why| Err(why.into()))
         }
 
-        fn count(&self) -> std::result::Result<i64, String> {
+        fn count(&self) -> Count {
             assert_eq!(self.library, None, "CUDA was asked before its half of libtorch was there");
             self.count.clone()
         }
@@ -364,7 +359,6 @@ mod tests {
         assert!(cpu_only.contains("one for CPUs") && cpu_only.contains(empty.path().to_str().unwrap()), "{cpu_only}");
         let missing = why(Fake { library: Some("libcudnn.so.9: cannot open shared object file"), ..good() });
         assert_eq!(missing, "libtorch's CUDA half cannot be loaded: libcudnn.so.9: cannot open shared object file");
-        assert_eq!(why(Fake { count: Ok(0), ..good() }), "libtorch finds no CUDA device that it can use");
         assert_eq!(why(Fake { count: Err("libtorch says: no".into()), ..good() }), "libtorch says: no");
     }
 

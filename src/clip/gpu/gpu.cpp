@@ -15,28 +15,41 @@
 #include <ATen/core/CachingHostAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 
 namespace {
 
 constexpr c10::DeviceType CUDA = c10::DeviceType::CUDA;
 
+void say(const char *text, char *why, size_t room) noexcept {
+    const size_t n = std::min(std::strlen(text), room - 1);
+    std::memcpy(why, text, n);
+    why[n] = 0;
+}
+
 // Runs `work`; 0, or -1 with what it threw.
 template <class Work> int guarded(char *why, size_t room, Work work) noexcept {
-    const auto say = [&](const char *text) {
-        const size_t n = std::min(std::strlen(text), room - 1);
-        std::memcpy(why, text, n);
-        why[n] = 0;
-        return -1;
-    };
     try {
         work();
         return 0;
     } catch (const std::exception &e) {
-        return say(e.what());
+        say(e.what(), why, room);
     } catch (...) {
-        return say("an exception without text");
+        say("an exception without text", why, room);
     }
+    return -1;
 }
+
+// libtorch's warnings, which would go to stderr, and that is the host's.
+struct Silent : c10::WarningHandler {
+    void process(const c10::Warning &) override {}
+};
+
+// Keeps the last one.
+struct Kept : c10::WarningHandler {
+    std::string text;
+    void process(const c10::Warning &warning) override { text = warning.msg(); }
+};
 
 c10::Device gpu(int32_t number) { return c10::Device(CUDA, static_cast<c10::DeviceIndex>(number)); }
 
@@ -44,9 +57,21 @@ c10::Device gpu(int32_t number) { return c10::Device(CUDA, static_cast<c10::Devi
 
 extern "C" {
 
-// From now on this thread's work goes to the GPU `device`, on a stream of its own.
+// How many GPUs libtorch can use; with 0, what it has to say about that. Needs libtorch_cuda.
+int32_t c4c_gpu_count(int32_t *count, char *why, size_t room) {
+    return guarded(why, room, [&] {
+        Kept kept;
+        const c10::WarningUtils::WarningHandlerGuard guard(&kept);
+        *count = static_cast<int32_t>(c10::impl::VirtualGuardImpl(CUDA).deviceCount());
+        say(kept.text.c_str(), why, room);
+    });
+}
+
+// From now on this thread's work goes to the GPU `device`, on a stream of its own, and its warnings to nobody.
 int32_t c4c_gpu_enter(int32_t device, char *why, size_t room) {
     return guarded(why, room, [&] {
+        static Silent silent;
+        c10::WarningUtils::set_warning_handler(&silent);
         const c10::impl::VirtualGuardImpl guard(CUDA);
         guard.setDevice(gpu(device));
         guard.exchangeStream(guard.getStreamFromGlobalPool(gpu(device)));

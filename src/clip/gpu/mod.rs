@@ -14,6 +14,7 @@ pub(super) use lane::Lane;
 const ROOM: usize = 1024;
 
 extern "C" {
+    fn c4c_gpu_count(count: *mut i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_gpu_enter(device: i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_gpu_synchronize(device: i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_gpu_held(device: i32, bytes: *mut u64, why: *mut c_char, room: usize) -> i32;
@@ -27,16 +28,22 @@ extern "C" {
     fn c4c_graph_symbol(i: usize) -> *const c_char;
 }
 
-/// What `call` returns, or what it says is wrong when `failed` finds it so. `call` gets room for a message.
-fn told<T>(call: impl FnOnce(*mut c_char, usize) -> T, failed: impl FnOnce(&T) -> bool) -> Result<T> {
+/// What `call` returns, and what it says in the room that it gets for a message.
+fn said<T>(call: impl FnOnce(*mut c_char, usize) -> T) -> (T, String) {
     let mut why = [0 as c_char; ROOM];
     let value = call(why.as_mut_ptr(), ROOM);
-    if !failed(&value) {
-        return Ok(value);
-    }
     // SAFETY: zeroed at first, and what is written ends with a zero.
     let why = unsafe { CStr::from_ptr(why.as_ptr()) };
-    Err(Error::libtorch(&why.to_string_lossy()))
+    (value, why.to_string_lossy().into_owned())
+}
+
+/// What `call` returns, or what it says is wrong when `failed` finds it so.
+fn told<T>(call: impl FnOnce(*mut c_char, usize) -> T, failed: impl FnOnce(&T) -> bool) -> Result<T> {
+    let (value, why) = said(call);
+    if failed(&value) {
+        return Err(Error::libtorch(&why));
+    }
+    Ok(value)
 }
 
 fn done(call: impl FnOnce(*mut c_char, usize) -> i32) -> Result<()> {
@@ -47,9 +54,21 @@ fn number(device: usize) -> i32 {
     i32::try_from(device).unwrap_or(i32::MAX)
 }
 
-/// From now on this thread's work goes to GPU `device`, on a stream of its own.
+/// How many GPUs libtorch can use, once its CUDA half is loaded; of 0 the reason, or that it has none to tell.
+pub(crate) fn count() -> std::result::Result<usize, String> {
+    let mut count = 0;
+    // SAFETY: what libtorch throws is caught; one number is written, and the message has the stated room.
+    let (code, why) = said(|why, room| unsafe { c4c_gpu_count(&mut count, why, room) });
+    match (code, count) {
+        (0, 1..) => Ok(count as usize),
+        (0, _) if why.is_empty() => Err("libtorch finds no CUDA device that it can use".into()),
+        _ => Err(format!("libtorch says: {}", why.lines().next().unwrap_or_default())),
+    }
+}
+
+/// From now on this thread's work goes to GPU `device`, on a stream of its own, and its warnings to nobody.
 pub(super) fn enter(device: usize) -> Result<()> {
-    // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room. So below.
+    // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room.
     done(|why, room| unsafe { c4c_gpu_enter(number(device), why, room) })
 }
 
