@@ -20,8 +20,8 @@ use crate::options::{Activation, Head, Modality, ModelName, Precision};
 use crate::runtime::{Device, Log};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
-use gpu::Lane;
 pub(crate) use gpu::{count, held, trim};
+use gpu::{Lane, Pass};
 use team::Team;
 use temporal::Temporal;
 use text::TextTower;
@@ -260,7 +260,12 @@ impl Clip {
 
     /// One video's embedding from those of its frames, by the model's head: one row, not normalised.
     pub fn video(&self, frames: &Array2<f32>) -> Result<Array2<f32>> {
-        to_rows(&self.temporal.video(&self.for_head(frames)?)?)
+        let input = self.for_head(frames)?;
+        if self.temporal.device() == tch::Device::Cpu {
+            return to_rows(&self.temporal.video(&input)?);
+        }
+        let pass = Pass::Video { rows: frames.nrows() as i64 };
+        to_rows(&self.lane.run(pass, &[input], &|inputs| self.temporal.video(&inputs[0]))?)
     }
 
     /// tightTransf's scores of texts against the frames of one video, given as raw embeddings: `[texts, 1]`.

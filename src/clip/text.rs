@@ -4,7 +4,7 @@ use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, stack_on, AttendPooled, Block, LayerNorm, Spans, ROWS};
-use super::gpu::Lane;
+use super::gpu::{Lane, Pass};
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Ids, Style};
@@ -120,7 +120,7 @@ impl Plain {
             )?)?;
             self.transform(x, &Padded { ends, visible })
         };
-        Ok(lane.texts((rows, length), &inputs, &pass)?.f_narrow(0, 0, texts.len() as i64)?)
+        Ok(lane.run(Pass::Texts { rows, length }, &inputs, &pass)?.f_narrow(0, 0, texts.len() as i64)?)
     }
 
     /// Embedded tokens to `[texts, embed]`.

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, stack_on, Block, Even, LayerNorm};
-use super::gpu::Lane;
+use super::gpu::{Lane, Pass};
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Image, Square, Style};
@@ -218,7 +218,7 @@ impl Plain {
         let rows = lane.rows(squares.len());
         let pixels = lane.pixels(&squares, rows)?;
         let pass = |inputs: &[Tensor]| self.transform(&self.taps(&inputs[0])?);
-        Ok(lane.images(rows, pixels, &pass)?.f_narrow(0, 0, squares.len() as i64)?)
+        Ok(lane.run(Pass::Images { rows }, &[pixels], &pass)?.f_narrow(0, 0, squares.len() as i64)?)
     }
 
     /// The squares' patches after the convolution, `[n, patches, taps · width]`, without their positions.

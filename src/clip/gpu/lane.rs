@@ -9,29 +9,48 @@ use crate::clip::Square;
 use crate::error::{Error, Result, Status};
 use crate::runtime::Log;
 
-/// Passes of up to so many rows are recorded, filled up to one of these numbers. With more, launching takes less time than the
-/// work.
-const RECORDED: [i64; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128];
+/// Passes of images and texts are filled up to one of these numbers of rows, so that there are not too many to record.
+const ROWS: [i64; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128];
+
+/// With more rows than this, launching takes less time than the work, and nothing is recorded.
+const MOST_ROWS: i64 = 128;
+
+/// What decides the shapes in a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::clip) enum Pass {
+    Images {
+        rows: i64,
+    },
+    Texts {
+        rows: i64,
+        length: i64,
+    },
+    /// A head's, over a video's frames.
+    Video {
+        rows: i64,
+    },
+}
+
+impl Pass {
+    fn rows(self) -> i64 {
+        match self {
+            Pass::Images { rows } | Pass::Texts { rows, .. } | Pass::Video { rows } => rows,
+        }
+    }
+}
 
 /// How one thread uses one device. On a CPU there is nothing to it.
 pub(in crate::clip) struct Lane {
     device: Device,
     /// `[rows, bytes]` of the host's memory that the device copies from by itself.
     staging: RefCell<Option<Tensor>>,
-    graphs: Option<Recorded>,
-}
-
-struct Recorded {
-    images: Graphs<i64, Cuda>,
-    texts: Graphs<(i64, i64), Cuda>,
+    graphs: Option<Graphs<Pass, Cuda>>,
 }
 
 impl Lane {
     /// `graphs`: whether small passes are recorded.
     pub(in crate::clip) fn new(device: Device, graphs: bool, log: &Log) -> Self {
-        let recorded =
-            || Recorded { images: Graphs::new(Cuda::default(), log), texts: Graphs::new(Cuda::default(), log) };
-        let graphs = (graphs && device != Device::Cpu).then(recorded);
+        let graphs = (graphs && device != Device::Cpu).then(|| Graphs::new(Cuda::default(), log));
         Lane { device, staging: RefCell::new(None), graphs }
     }
 
@@ -39,7 +58,7 @@ impl Lane {
     pub(in crate::clip) fn rows(&self, n: usize) -> i64 {
         let n = n as i64;
         match self.graphs {
-            Some(_) => RECORDED.into_iter().find(|&rows| rows >= n).unwrap_or(n),
+            Some(_) => ROWS.into_iter().find(|&rows| rows >= n).unwrap_or(n),
             None => n,
         }
     }
@@ -81,29 +100,17 @@ impl Lane {
         Ok(tensor.f_to_device(self.device)?)
     }
 
-    /// A pass over `rows` images.
-    pub(in crate::clip) fn images(
+    /// What `work` makes of the inputs, which are on the device; recorded or replayed where that is faster. It must give nothing to
+    /// the host.
+    pub(in crate::clip) fn run(
         &self,
-        rows: i64,
-        pixels: Tensor,
-        pass: &dyn Fn(&[Tensor]) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        match &self.graphs {
-            Some(graphs) if RECORDED.contains(&rows) => graphs.images.run(rows, &[pixels], pass),
-            _ => pass(&[pixels]),
-        }
-    }
-
-    /// A pass over texts of the shape `[rows, length]`.
-    pub(in crate::clip) fn texts(
-        &self,
-        shape: (i64, i64),
+        pass: Pass,
         inputs: &[Tensor],
-        pass: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+        work: &dyn Fn(&[Tensor]) -> Result<Tensor>,
     ) -> Result<Tensor> {
         match &self.graphs {
-            Some(graphs) if RECORDED.contains(&shape.0) => graphs.texts.run(shape, inputs, pass),
-            _ => pass(inputs),
+            Some(graphs) if pass.rows() <= MOST_ROWS => graphs.run(pass, inputs, work),
+            _ => work(inputs),
         }
     }
 
@@ -111,8 +118,7 @@ impl Lane {
     pub(in crate::clip) fn clear(&self) {
         self.staging.replace(None);
         if let Some(graphs) = &self.graphs {
-            graphs.images.clear();
-            graphs.texts.clear();
+            graphs.clear();
         }
     }
 }

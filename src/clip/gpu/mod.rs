@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
 
-pub(super) use lane::Lane;
+pub(super) use lane::{Lane, Pass};
 
 /// Room for what the C++ side has to say.
 const ROOM: usize = 1024;
