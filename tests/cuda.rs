@@ -105,17 +105,15 @@ fn what_a_driver_says() {
              int cuGetErrorString(int code, const char **text) {{ *text = \"no such luck\"; return 0; }}"
         )
     };
+    if with_driver(&driver(0, 0, 0)).starts_with("this libtorch is one for CPUs") {
+        return;
+    }
     assert_eq!(with_driver(&driver(999, 0, 0)), "the NVIDIA driver says: no such luck (999)");
     assert_eq!(with_driver(&driver(0, 100, 0)), "the NVIDIA driver says: no such luck (100)");
     assert_eq!(with_driver(&driver(0, 0, 0)), "the NVIDIA driver shows no device (is CUDA_VISIBLE_DEVICES empty?)");
     assert_eq!(with_driver("int nothing;"), "libcuda.so.1 has no cuInit");
     // This one is not good for more, so libtorch finds nothing with it even where all of its parts are there.
     let told = with_driver(&driver(0, 0, 1));
-    let expected = [
-        "libtorch's CUDA half cannot be loaded: lib",
-        "this libtorch is one for CPUs",
-        "libtorch finds no CUDA device",
-        "libtorch says: ",
-    ];
+    let expected = ["libtorch's CUDA half cannot be loaded: lib", "libtorch finds no CUDA device", "libtorch says: "];
     assert!(expected.iter().any(|text| told.starts_with(text)), "{told}");
 }

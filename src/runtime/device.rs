@@ -128,17 +128,19 @@ pub fn cuda_devices() -> Count {
 
 /// What is needed for CUDA, in the order in which it is looked for.
 trait System {
-    /// Asks the driver, which says better than libtorch why there is no device.
+    /// Whether there is a driver; it is not woken yet.
     fn driver(&self) -> std::result::Result<(), String>;
     /// The folder of the libtorch that this process has loaded.
     fn torch_folder(&self) -> std::result::Result<PathBuf, String>;
+    /// Asks the driver, which says better than libtorch why there is no device.
+    fn driver_devices(&self) -> std::result::Result<(), String>;
     fn load(&self, library: &Path) -> std::result::Result<(), String>;
     /// Devices by libtorch's word, at least one.
     fn count(&self) -> Count;
 }
 
 fn find(system: &impl System) -> Count {
-    // Without a driver the libraries, a gigabyte of them, would be loaded in vain.
+    // The cheapest first: to wake a driver takes a tenth of a second, and libtorch's CUDA half is gigabytes.
     system.driver()?;
     let library = system.torch_folder()?.join("libtorch_cuda.so");
     if !library.exists() {
@@ -147,6 +149,7 @@ fn find(system: &impl System) -> Count {
             library.display()
         ));
     }
+    system.driver_devices()?;
     system.load(&library).map_err(|why| format!("libtorch's CUDA half cannot be loaded: {why}"))?;
     system.count()
 }
@@ -156,9 +159,11 @@ struct Loader;
 
 impl System for Loader {
     fn driver(&self) -> std::result::Result<(), String> {
-        let driver = open(c"libcuda.so.1", libc::RTLD_NOW)
-            .map_err(|why| format!("there is no NVIDIA driver in this machine or container ({why})"))?;
-        driver_devices(driver)
+        open_driver().map(drop)
+    }
+
+    fn driver_devices(&self) -> std::result::Result<(), String> {
+        driver_devices(open_driver()?)
     }
 
     fn torch_folder(&self) -> std::result::Result<PathBuf, String> {
@@ -174,6 +179,11 @@ impl System for Loader {
     fn count(&self) -> Count {
         crate::clip::count()
     }
+}
+
+fn open_driver() -> std::result::Result<*mut libc::c_void, String> {
+    open(c"libcuda.so.1", libc::RTLD_NOW)
+        .map_err(|why| format!("there is no NVIDIA driver in this machine or container ({why})"))
 }
 
 fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> {
@@ -322,6 +332,7 @@ mod tests {
     struct Fake {
         driver: Option<&'static str>,
         folder: PathBuf,
+        devices: Option<&'static str>,
         library: Option<&'static str>,
         count: Count,
     }
@@ -336,8 +347,14 @@ mod tests {
             Ok(self.folder.clone())
         }
 
+        fn driver_devices(&self) -> std::result::Result<(), String> {
+            assert!(self.folder.join("libtorch_cuda.so").exists(), "the driver was woken in vain");
+            self.devices.map_or(Ok(()), |why| Err(why.into()))
+        }
+
         fn load(&self, library: &Path) -> std::result::Result<(), String> {
             assert_eq!(library, self.folder.join("libtorch_cuda.so"));
+            assert_eq!(self.devices, None, "libtorch was loaded in vain");
             self.library.map_or(Ok(()), |why| Err(why.into()))
         }
 
@@ -351,12 +368,13 @@ mod tests {
     fn the_first_thing_that_is_missing_is_the_reason() {
         let (empty, full) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::write(full.path().join("libtorch_cuda.so"), "").unwrap();
-        let good = || Fake { driver: None, folder: full.path().into(), library: None, count: Ok(2) };
+        let good = || Fake { driver: None, folder: full.path().into(), devices: None, library: None, count: Ok(2) };
         let why = |fake: Fake| find(&fake).unwrap_err();
         assert_eq!(find(&good()), Ok(2));
         assert_eq!(why(Fake { driver: Some("no driver"), ..good() }), "no driver");
         let cpu_only = why(Fake { folder: empty.path().into(), ..good() });
         assert!(cpu_only.contains("one for CPUs") && cpu_only.contains(empty.path().to_str().unwrap()), "{cpu_only}");
+        assert_eq!(why(Fake { devices: Some("no device"), ..good() }), "no device");
         let missing = why(Fake { library: Some("libcudnn.so.9: cannot open shared object file"), ..good() });
         assert_eq!(missing, "libtorch's CUDA half cannot be loaded: libcudnn.so.9: cannot open shared object file");
         assert_eq!(why(Fake { count: Err("libtorch says: no".into()), ..good() }), "libtorch says: no");
