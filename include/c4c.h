@@ -334,6 +334,31 @@ typedef uint32_t c4c_pixel_format;
 #endif // __cplusplus
 
 /**
+ * `c4c_frame.location`: which memory the planes point to.
+ */
+enum c4c_location
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The process's own.
+   */
+  C4C_LOCATION_HOST = 0,
+  /**
+   * That of the GPU `c4c_frame.device_index`.
+   */
+  C4C_LOCATION_CUDA = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum c4c_location c4c_location;
+#else
+typedef uint32_t c4c_location;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * `c4c_frame.color_matrix`: how YUV becomes RGB. Without meaning for RGB and gray frames.
  */
 enum c4c_matrix
@@ -441,6 +466,32 @@ enum c4c_seek
 typedef enum c4c_seek c4c_seek;
 #else
 typedef uint32_t c4c_seek;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * `c4c_video_options.hwaccel`: what decodes.
+ */
+enum c4c_hwaccel
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * The CPU.
+   */
+  C4C_HWACCEL_NONE = 0,
+  /**
+   * NVDEC of the GPU `hwaccel_device`, through FFmpeg. Streams that it does not decode are decoded on the CPU. Decoders may
+   * round differently where a codec's standard lets them, and chroma is NV12 instead of I420.
+   */
+  C4C_HWACCEL_CUDA = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum c4c_hwaccel c4c_hwaccel;
+#else
+typedef uint32_t c4c_hwaccel;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 

@@ -151,6 +151,21 @@ fn wrong_calls_are_errors() {
     assert_eq!(silent(&program, &[&programs.weights(), &programs.video(), &text]), "");
 }
 
+/// Whatever the machine has: a GPU that can be used, or none and a reason.
+#[test]
+fn devices_are_named_and_missing_ones_explained() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/devices.c", &[]);
+    assert_eq!(silent(&program, &[&programs.weights()]), "");
+}
+
+#[test]
+fn older_programs_have_shorter_structs() {
+    let programs = Programs::new();
+    let program = programs.compile("tests/c/older.c", &[]);
+    assert_eq!(silent(&program, &[&programs.weights(), &programs.video()]), "");
+}
+
 #[test]
 fn every_way_to_embed_a_video() {
     let programs = Programs::new();

@@ -50,12 +50,14 @@ HOLDS(C4C_HEAD_SEQ_LSTM == 3 && C4C_HEAD_TIGHT_TRANSF == 4);
 HOLDS(C4C_ACTIVATION_AUTO == 0 && C4C_ACTIVATION_QUICK_GELU == 1 && C4C_ACTIVATION_GELU == 2);
 HOLDS(C4C_PIXEL_RGB24 == 1 && C4C_PIXEL_BGR24 == 2 && C4C_PIXEL_RGBA == 3 && C4C_PIXEL_BGRA == 4);
 HOLDS(C4C_PIXEL_GRAY8 == 5 && C4C_PIXEL_I420 == 6 && C4C_PIXEL_NV12 == 7);
+HOLDS(C4C_LOCATION_HOST == 0 && C4C_LOCATION_CUDA == 1);
 HOLDS(C4C_MATRIX_UNKNOWN == 0 && C4C_MATRIX_BT601 == 1 && C4C_MATRIX_BT709 == 2 && C4C_MATRIX_BT2020 == 3);
 HOLDS(C4C_RANGE_UNKNOWN == 0 && C4C_RANGE_LIMITED == 1 && C4C_RANGE_FULL == 2);
 HOLDS(C4C_SAMPLING_UNIFORM == 0 && C4C_SAMPLING_KEYFRAMES == 1 && C4C_SAMPLING_FPS == 2);
 HOLDS(C4C_SEEK_EXACT == 0 && C4C_SEEK_APPROXIMATE == 1);
+HOLDS(C4C_HWACCEL_NONE == 0 && C4C_HWACCEL_CUDA == 1);
 HOLDS(C4C_COLOR_TAGGED == 0 && C4C_COLOR_OPERATOR == 1);
-HOLDS(C4C_RAW_OUTPUT == 1 && C4C_STRICT_TEXT == 2);
+HOLDS(C4C_RAW_OUTPUT == 1 && C4C_STRICT_TEXT == 2 && C4C_NO_CUDA_GRAPHS == 4);
 HOLDS(C4C_APPLY_ROTATION == 1 && C4C_ALLOW_NETWORK == 2 && C4C_STRICT_DECODE == 4);
 HOLDS(C4C_LOG_DEFAULT == 0 && C4C_LOG_ERROR == 1 && C4C_LOG_WARN == 2 && C4C_LOG_INFO == 3 && C4C_LOG_DEBUG == 4);
 
@@ -87,7 +89,7 @@ AT(c4c_options, log_user_data, 80);
 AT(c4c_options, log_level, 88);
 AT(c4c_options, reserved, 92);
 
-HOLDS(sizeof(c4c_frame) == 96);
+HOLDS(sizeof(c4c_frame) == 112);
 AT(c4c_frame, format, 4);
 AT(c4c_frame, width, 8);
 AT(c4c_frame, height, 12);
@@ -97,8 +99,11 @@ AT(c4c_frame, color_matrix, 80);
 AT(c4c_frame, color_range, 84);
 AT(c4c_frame, rotation, 88);
 AT(c4c_frame, reserved, 92);
+AT(c4c_frame, location, 96);
+AT(c4c_frame, device_index, 100);
+AT(c4c_frame, stream, 104);
 
-HOLDS(sizeof(c4c_video_options) == 64);
+HOLDS(sizeof(c4c_video_options) == 72);
 AT(c4c_video_options, num_frames, 4);
 AT(c4c_video_options, sampling, 8);
 AT(c4c_video_options, seek, 12);
@@ -110,6 +115,8 @@ AT(c4c_video_options, flags, 44);
 AT(c4c_video_options, decode_threads, 48);
 AT(c4c_video_options, stream_index_plus_1, 52);
 AT(c4c_video_options, max_pixels, 56);
+AT(c4c_video_options, hwaccel, 64);
+AT(c4c_video_options, hwaccel_device, 68);
 
 HOLDS(sizeof(c4c_io) == 32);
 AT(c4c_io, reserved, 4);
@@ -117,14 +124,15 @@ AT(c4c_io, user_data, 8);
 AT(c4c_io, read, 16);
 AT(c4c_io, seek, 24);
 
-HOLDS(sizeof(c4c_info) == 200);
+HOLDS(sizeof(c4c_info) == 456);
 AT(c4c_info, dim, 4);
 AT(c4c_info, logit_scale, 68);
 AT(c4c_info, device, 72);
 AT(c4c_info, model_name, 104);
 AT(c4c_info, weights, 136);
+AT(c4c_info, device_note, 200);
 
-HOLDS(sizeof(c4c_stats) == 192);
+HOLDS(sizeof(c4c_stats) == 200);
 AT(c4c_stats, calls, 8);
 AT(c4c_stats, timed_out, 64);
 AT(c4c_stats, texts, 72);
@@ -133,6 +141,7 @@ AT(c4c_stats, queued_texts, 120);
 AT(c4c_stats, bytes_held, 144);
 AT(c4c_stats, queue_us, 152);
 AT(c4c_stats, image_forward_us, 184);
+AT(c4c_stats, device_bytes, 192);
 
 /* What hosts define, with the types that they have it in. */
 int64_t host_read(void *, uint8_t *, size_t);
@@ -146,6 +155,7 @@ c4c_log_fn logging = host_log;
 /* Every function with the type that it must have. */
 c4c_status (*const create)(const c4c_options *, c4c_model **, c4c_error *) = c4c_create;
 void (*const release)(c4c_model *) = c4c_free;
+c4c_status (*const trim)(const c4c_model *, c4c_error *) = c4c_trim;
 size_t (*const dim)(const c4c_model *) = c4c_dim;
 c4c_status (*const get_info)(const c4c_model *, c4c_info *, c4c_error *) = c4c_get_info;
 c4c_status (*const similarity)(const float *, size_t, const float *, size_t, size_t, float *, size_t, c4c_error *) =
@@ -181,3 +191,4 @@ const char *(*const status_name)(c4c_status) = c4c_status_name;
 const char *(*const version)(void) = c4c_version;
 uint32_t (*const abi_version)(void) = c4c_abi_version;
 const char *(*const build_info)(void) = c4c_build_info;
+c4c_status (*const cuda_devices)(uint32_t *, c4c_error *) = c4c_cuda_devices;
