@@ -142,6 +142,12 @@ enum class PixelFormat : std::uint32_t {
     nv12 = C4C_PIXEL_NV12,
 };
 
+/// `C4C_LOCATION_*`: which memory a frame's planes point to.
+enum class Location : std::uint32_t {
+    host = C4C_LOCATION_HOST,
+    cuda = C4C_LOCATION_CUDA,
+};
+
 /// `C4C_MATRIX_*`: how YUV becomes RGB.
 enum class ColorMatrix : std::uint32_t {
     unknown = C4C_MATRIX_UNKNOWN,
@@ -170,6 +176,12 @@ enum class Seek : std::uint32_t {
     approximate = C4C_SEEK_APPROXIMATE,
 };
 
+/// `C4C_HWACCEL_*`: what decodes.
+enum class HwAccel : std::uint32_t {
+    none = C4C_HWACCEL_NONE,
+    cuda = C4C_HWACCEL_CUDA,
+};
+
 /// `C4C_COLOR_*`: how decoded pictures become RGB.
 enum class Color : std::uint32_t {
     tagged = C4C_COLOR_TAGGED,
@@ -190,6 +202,7 @@ enum class OptionFlag : std::uint32_t {
     none = 0,
     raw_output = C4C_RAW_OUTPUT,
     strict_text = C4C_STRICT_TEXT,
+    no_cuda_graphs = C4C_NO_CUDA_GRAPHS,
 };
 
 /// Bits of VideoOptions::flags, to be joined with `|`.
@@ -573,7 +586,8 @@ struct Options {
     std::string model_name = {};
     /// A `tokenizer.json`. Empty: the one in a Hugging Face model folder, else CLIP's own, built in.
     std::string tokenizer = {};
-    /// Empty or `auto`: the best there is; `cpu`, `cuda`, `cuda:1`.
+    /// Empty or `auto`: the first GPU where CUDA can be used, else the CPU, and Info::device_note says why. `cpu`;
+    /// `cuda`, which is `cuda:0`; `cuda:1`; several as `cuda:0,cuda:1`, or all as `cuda:*`.
     std::string device = {};
     /// The arithmetic of the forward pass.
     Precision precision = Precision::auto_;
@@ -583,7 +597,7 @@ struct Options {
     Activation activation = Activation::auto_;
     /// The token ids that a text is cut to, start and end counted. 0: 32.
     std::uint32_t max_words = 0;
-    /// OptionFlag::raw_output, OptionFlag::strict_text.
+    /// OptionFlag::raw_output, OptionFlag::strict_text, OptionFlag::no_cuda_graphs.
     OptionFlag flags = OptionFlag::none;
     /// Threads of one forward pass on the CPU. 0: one per core that the process may use.
     std::uint32_t num_threads = 0;
@@ -621,9 +635,18 @@ struct VideoOptions {
     std::int32_t stream_index = -1;
     /// The most pixels that a frame may have. 0: 8192 * 8192.
     std::uint64_t max_pixels = 0;
+    /// What decodes. HwAccel::cuda: NVDEC of the GPU `hwaccel_device`.
+    HwAccel hwaccel = HwAccel::none;
+    /// CUDA's number of the GPU that decodes with HwAccel::cuda, else 0.
+    std::uint32_t hwaccel_device = 0;
 };
 
-/// A picture in memory that somebody else keeps until the call is over: `c4c_frame`, field by field.
+/// A picture in memory that somebody else keeps until the call is over: `c4c_frame`, field by field. Where that is a
+/// GPU's, on_cuda() says so:
+///
+/// @code
+/// model.embed_image(c4c::Frame::nv12(y, pitch, uv, pitch, 1920, 1080).on_cuda(0, stream));
+/// @endcode
 struct Frame {
     /// Stays as it is.
     std::uint32_t struct_size = sizeof(Frame);
@@ -645,6 +668,12 @@ struct Frame {
     std::uint32_t rotation = 0;
     /// 0
     std::uint32_t reserved = 0;
+    /// Which memory the planes point to; the same in all frames of a call.
+    Location location = Location::host;
+    /// With Location::cuda CUDA's number of the GPU that the planes are on, else 0.
+    std::uint32_t device_index = 0;
+    /// With Location::cuda the `cudaStream_t` whose work so far makes the pixels, NULL: the default stream. Else NULL.
+    void* stream = nullptr;
 
     /// One plane: RGB24, BGR24, RGBA, BGRA or GRAY8.
     ///
@@ -666,6 +695,19 @@ struct Frame {
     static Frame nv12(const std::uint8_t* y, std::int64_t y_stride, const std::uint8_t* uv, std::int64_t uv_stride,
                       std::uint32_t width, std::uint32_t height) noexcept {
         return {sizeof(Frame), PixelFormat::nv12, width, height, {y, uv}, {y_stride, uv_stride}};
+    }
+
+    /// The same frame, whose planes are addresses in a GPU's memory.
+    ///
+    /// @param device       CUDA's number of that GPU, which need not be the model's
+    /// @param cuda_stream  the `cudaStream_t` whose work so far makes the pixels, which the library waits for; NULL:
+    ///                     the default stream. The pixels may change again when the call returns
+    Frame on_cuda(std::uint32_t device, void* cuda_stream) const noexcept {
+        Frame frame = *this;
+        frame.location = Location::cuda;
+        frame.device_index = device;
+        frame.stream = cuda_stream;
+        return frame;
     }
 
 private:
@@ -692,6 +734,9 @@ static_assert(offsetof(Frame, color_matrix) == offsetof(c4c_frame, color_matrix)
 static_assert(offsetof(Frame, color_range) == offsetof(c4c_frame, color_range));
 static_assert(offsetof(Frame, rotation) == offsetof(c4c_frame, rotation));
 static_assert(offsetof(Frame, reserved) == offsetof(c4c_frame, reserved));
+static_assert(offsetof(Frame, location) == offsetof(c4c_frame, location));
+static_assert(offsetof(Frame, device_index) == offsetof(c4c_frame, device_index));
+static_assert(offsetof(Frame, stream) == offsetof(c4c_frame, stream));
 
 /// Where the bytes of a video come from: `c4c_io`. The functions are called on the calling thread, one at a time. What
 /// they throw ends the call and comes out of it. They must not close the model: that waits for the call.
@@ -876,9 +921,10 @@ struct Info {
     std::uint32_t context_length;  ///< The longest sequence of token ids.
     std::uint32_t vocab_size;      ///< Different token ids.
     float logit_scale;             ///< Natural logarithm of what multiplies cosines in training; 0 where there is none.
-    std::string device;            ///< `cpu`
+    std::string device;            ///< `cpu`, `cuda:0`, `cuda:0,cuda:1`; `8 GPUs` where there are too many to name.
     std::string model_name;        ///< `clip_vit_b32` and the like, or `custom`.
     std::string weights;           ///< The checkpoint's container and naming: `torch.save/clip4clip`.
+    std::string device_note;       ///< Why `auto` took the CPU, and not a GPU; else empty.
 };
 
 /// What a model has done since it was made, and what it holds now: `c4c_stats`. Times are sums over all calls and
@@ -907,6 +953,14 @@ struct Stats {
     std::chrono::microseconds preprocess;     ///< Converting, scaling and cropping; for videos a part of `decode`.
     std::chrono::microseconds text_forward;   ///< Forward passes of the text tower.
     std::chrono::microseconds image_forward;  ///< Forward passes of the vision tower.
+    std::uint64_t device_bytes;               ///< Bytes of the model's GPUs that libtorch holds for the process.
+};
+
+/// How many GPUs this process can use through CUDA: `c4c_cuda_devices`.
+struct CudaDevices {
+    std::uint32_t count = 0;
+    /// Where there is none, why.
+    std::string reason = {};
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -1012,6 +1066,8 @@ inline c4c_video_options to_c(const VideoOptions& video) noexcept {
     c.decode_threads = video.decode_threads;
     c.stream_index_plus_1 = static_cast<std::uint32_t>(video.stream_index) + 1;
     c.max_pixels = video.max_pixels;
+    c.hwaccel = static_cast<std::uint32_t>(video.hwaccel);
+    c.hwaccel_device = video.hwaccel_device;
     return c;
 }
 
@@ -1131,6 +1187,10 @@ public:
 
     /// What the model has done since it was made, and what it holds now.
     Stats stats() const { return try_stats().value(); }
+
+    /// Gives back memory that is held for speed and not in use, on GPUs and in the process; the next calls are slower.
+    /// Waits for the passes that run.
+    void trim() const { try_trim().value(); }
 
     /// Embeds a text: `[dim]` floats of unit length.
     std::vector<float> embed_text(CString text, const Call& call = {}) const {
@@ -1336,6 +1396,7 @@ public:
             info.device = c.device;
             info.model_name = c.model_name;
             info.weights = c.weights;
+            info.device_note = c.device_note;
         });
         if (!copied) return detail::out_of_memory();
         return info;
@@ -1372,7 +1433,14 @@ public:
         stats.preprocess = microseconds(c.preprocess_us);
         stats.text_forward = microseconds(c.text_forward_us);
         stats.image_forward = microseconds(c.image_forward_us);
+        stats.device_bytes = c.device_bytes;
         return stats;
+    }
+
+    Result<void> try_trim() const noexcept {
+        Result<void> done;
+        c4c_trim(get(), done.raw());
+        return done;
     }
 
     Result<std::vector<float>> try_embed_text(CString text, const Call& call = {}) const noexcept {
@@ -1549,6 +1617,27 @@ private:
     std::unique_ptr<LogFn> log_;
     std::unique_ptr<c4c_model, Free> model_;
 };
+
+// ---------------------------------------------------------------------------------------------------------------------
+// GPUs
+
+/// How many GPUs this process can use through CUDA, or why none. The first call, or the first model for a GPU or
+/// `auto`, loads libtorch's CUDA half and wakes the driver: a child that is forked after that cannot use CUDA. The
+/// answer does not change later. Fails with Status::out_of_memory only.
+///
+/// Thread-safety: any thread may call this.
+inline Result<CudaDevices> try_cuda_devices() noexcept {
+    CudaDevices devices;
+    Result<void> done;
+    c4c_cuda_devices(&devices.count, done.raw());
+    if (!done) return done.failure();
+    if (!detail::quietly([&] { devices.reason = done.message(); })) return detail::out_of_memory();
+    return devices;
+}
+
+#if C4C_HPP_EXCEPTIONS
+inline CudaDevices cuda_devices() { return try_cuda_devices().value(); }
+#endif
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Similarity

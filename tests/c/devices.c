@@ -1,5 +1,4 @@
-/* Where a model computes: what may be named, what is said where it cannot be had, and that nothing depends on a GPU being there
- * or not.
+/* Where a model computes: what may be named, and what is said where it cannot be had. For machines with GPUs and without.
  *
  *     devices WEIGHTS
  */
@@ -52,9 +51,9 @@ static uint32_t count(char *reason, size_t room) {
 }
 
 static void names(const char *weights) {
-    static const char *const wrong[] = {"", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda 0", "cuda:0,", ",",
-                                        "cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda", "cuda:0,cuda:*", "cuda:*,cuda:0",
-                                        "cuda:99999999999999999999", "mps"};
+    static const char *const wrong[] = {
+        "", ",", "gpu", "mps", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda 0", "cuda:99999999999999999999",
+        "cuda:0,", "cuda:0,cuda:0", "cuda,cuda:0", "cpu,cuda", "cuda:0,cuda:*", "cuda:*,cuda:0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char named[64];
         snprintf(named, sizeof named, "options.device is `%s`, expected \"auto\"", wrong[i]);

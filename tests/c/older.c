@@ -1,5 +1,5 @@
-/* Programs that were compiled against an older header, whose structs are shorter: what lies behind them is theirs, and is
- * neither read nor written.
+/* Programs that were compiled against an older header, whose structs are shorter: what lies behind them is neither read
+ * nor written.
  *
  *     older WEIGHTS VIDEO
  */

@@ -11,12 +11,14 @@ extern "C" PUBLIC std::size_t use_everything(const char* path) {
     c4c::Options options;
     options.weights = path;
     options.log = [](c4c::LogLevel, std::string_view) {};
-    options.flags = c4c::OptionFlag::raw_output | c4c::OptionFlag::strict_text;
+    options.flags = c4c::OptionFlag::raw_output | c4c::OptionFlag::no_cuda_graphs;
+    if (const auto gpus = c4c::try_cuda_devices()) n += gpus->count + gpus->reason.size();
     c4c::Result<c4c::Model> created = c4c::Model::try_create(options);
     if (!created) return std::strlen(created.message()) + std::strlen(c4c::status_name(created.status()));
     c4c::Model model = *std::move(created);
     if (const auto info = model.try_info()) n += info->dim;
     if (const auto stats = model.try_stats()) n += stats->calls;
+    n += std::strlen(model.try_trim().message());
 
     c4c::Cancel cancel;
     cancel.fire();
@@ -25,7 +27,7 @@ extern "C" PUBLIC std::size_t use_everything(const char* path) {
     const std::uint8_t pixels[12] = {};
     const c4c::Frame frames[] = {c4c::Frame::packed(c4c::PixelFormat::rgb24, pixels, 2, 2),
                                  c4c::Frame::i420(pixels, 2, pixels, 1, pixels, 1, 2, 2),
-                                 c4c::Frame::nv12(pixels, 2, pixels, 2, 2, 2)};
+                                 c4c::Frame::nv12(pixels, 2, pixels, 2, 2, 2).on_cuda(0, nullptr)};
     std::vector<float> out(3 * model.dim());
     std::vector<c4c::Status> statuses(2);
     const c4c::ProgressFn progress = [](std::size_t, std::size_t) { return true; };
@@ -33,6 +35,7 @@ extern "C" PUBLIC std::size_t use_everything(const char* path) {
     const c4c::Reader reader = c4c::Reader::from(stream);
     c4c::VideoOptions video;
     video.flags = c4c::VideoFlag::apply_rotation | c4c::VideoFlag::strict_decode;
+    video.hwaccel = c4c::HwAccel::cuda;
     const std::chrono::seconds second(1);
 
     for (const bool made :
@@ -65,7 +68,8 @@ extern "C" PUBLIC std::size_t use_everything(const char* path) {
 #if C4C_HPP_EXCEPTIONS
     try {
         c4c::Model thrower(options);
-        n += thrower.info().dim + thrower.stats().calls;
+        n += thrower.info().dim + thrower.stats().calls + c4c::cuda_devices().count;
+        thrower.trim();
         n += thrower.embed_text("a dog", call).size() + thrower.embed_texts(strings, call).rows() +
              thrower.embed_image(frames[0], call).size() + thrower.embed_images(frames, call).rows() +
              thrower.embed_frames(frames, call).size() + thrower.score(strings, frames, call).size() +

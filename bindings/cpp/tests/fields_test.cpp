@@ -16,6 +16,9 @@ c4c_call limits;
 c4c_video_options how;
 c4c_info info;
 c4c_stats stats;
+c4c_frame frames[2];
+const c4c_model* trimmed = nullptr;
+std::uint32_t gpus = 0;
 const char kept_name[] = "a name";
 
 c4c_model* a_model() {
@@ -52,6 +55,25 @@ c4c_status c4c_get_info(const c4c_model*, c4c_info* out, c4c_error*) {
 c4c_status c4c_get_stats(const c4c_model*, c4c_stats* out, c4c_error*) {
     EXPECT_EQ(out->struct_size, sizeof *out);
     *out = stats;
+    return C4C_OK;
+}
+
+c4c_status c4c_trim(const c4c_model* model, c4c_error* err) {
+    EXPECT_EQ(err->struct_size, sizeof *err);
+    trimmed = model;
+    return C4C_OK;
+}
+
+c4c_status c4c_cuda_devices(std::uint32_t* out_count, c4c_error* err) {
+    EXPECT_EQ(err->struct_size, sizeof *err);
+    *out_count = gpus;
+    std::strcpy(err->message, gpus == 0 ? "no driver" : "");
+    return C4C_OK;
+}
+
+c4c_status c4c_embed_images(const c4c_model*, const c4c_frame* given, std::size_t n, const c4c_call*, float*,
+                            std::size_t, c4c_error*) {
+    for (std::size_t i = 0; i < n; i++) frames[i] = given[i];
     return C4C_OK;
 }
 
@@ -97,7 +119,7 @@ TEST(Fields, OfOptions) {
     o.head = c4c::Head::tight_transf;
     o.activation = c4c::Activation::gelu;
     o.max_words = 11;
-    o.flags = c4c::OptionFlag::raw_output | c4c::OptionFlag::strict_text;
+    o.flags = c4c::OptionFlag::raw_output | c4c::OptionFlag::strict_text | c4c::OptionFlag::no_cuda_graphs;
     o.num_threads = 12;
     o.max_batch = 13;
     o.max_batch_delay = std::chrono::microseconds(0xffffffff);
@@ -118,7 +140,7 @@ TEST(Fields, OfOptions) {
     EXPECT_EQ(options.head, std::uint32_t{C4C_HEAD_TIGHT_TRANSF});
     EXPECT_EQ(options.activation, std::uint32_t{C4C_ACTIVATION_GELU});
     EXPECT_EQ(options.max_words, 11u);
-    EXPECT_EQ(options.flags, 3u);
+    EXPECT_EQ(options.flags, 7u);
     EXPECT_EQ(options.num_threads, 12u);
     EXPECT_EQ(options.max_batch, 13u);
     EXPECT_EQ(options.max_batch_delay_us, 0xffffffffu);
@@ -151,6 +173,8 @@ TEST(Fields, OfVideoOptionsAndCall) {
     v.decode_threads = 4;
     v.stream_index = 5;
     v.max_pixels = 1ull << 40;
+    v.hwaccel = c4c::HwAccel::cuda;
+    v.hwaccel_device = 6;
     const c4c::Cancel cancel;
     model.embed_video_path("", v, {std::chrono::minutes(1), &cancel});
     EXPECT_EQ(how.struct_size, sizeof how);
@@ -165,6 +189,8 @@ TEST(Fields, OfVideoOptionsAndCall) {
     EXPECT_EQ(how.decode_threads, 4u);
     EXPECT_EQ(how.stream_index_plus_1, 6u);
     EXPECT_EQ(how.max_pixels, 1ull << 40);
+    EXPECT_EQ(how.hwaccel, std::uint32_t{C4C_HWACCEL_CUDA});
+    EXPECT_EQ(how.hwaccel_device, 6u);
     EXPECT_EQ(limits.struct_size, sizeof limits);
     EXPECT_EQ(limits.timeout_us, 60000000);
     EXPECT_EQ(limits.cancel, cancel.get());
@@ -185,6 +211,7 @@ TEST(Fields, OfInfo) {
     std::strcpy(info.device, "a device");
     std::strcpy(info.model_name, kept_name);
     std::strcpy(info.weights, "some weights");
+    std::strcpy(info.device_note, "a reason");
     const c4c::Info i = c4c::Model(c4c::Options()).info();
     EXPECT_EQ(i.dim, 100u);
     EXPECT_EQ(static_cast<std::uint32_t>(i.modality), 101u);
@@ -206,6 +233,7 @@ TEST(Fields, OfInfo) {
     EXPECT_EQ(i.device, "a device");
     EXPECT_EQ(i.model_name, kept_name);
     EXPECT_EQ(i.weights, "some weights");
+    EXPECT_EQ(i.device_note, "a reason");
 }
 
 TEST(Fields, OfStats) {
@@ -223,6 +251,7 @@ TEST(Fields, OfStats) {
     stats.preprocess_us = 3;
     stats.text_forward_us = 4;
     stats.image_forward_us = 5;
+    stats.device_bytes = 1ull << 34;
     const c4c::Stats s = c4c::Model(c4c::Options()).stats();
     const std::uint64_t first = 1ull << 33;
     EXPECT_EQ(s.calls, first);
@@ -248,6 +277,44 @@ TEST(Fields, OfStats) {
     EXPECT_EQ(s.preprocess.count(), 3);
     EXPECT_EQ(s.text_forward.count(), 4);
     EXPECT_EQ(s.image_forward.count(), 5);
+    EXPECT_EQ(s.device_bytes, 1ull << 34);
+}
+
+TEST(Fields, OfFrames) {
+    const c4c::Model model{c4c::Options()};
+    const std::uint8_t pixels[8] = {};
+    int stream = 0;
+    const c4c::Frame here = c4c::Frame::nv12(pixels, 2, pixels + 4, 2, 2, 2);
+    const c4c::Frame both[] = {here, here.on_cuda(3, &stream)};
+    model.embed_images(both);
+    for (const c4c_frame& frame : frames) {
+        EXPECT_EQ(frame.struct_size, sizeof frame);
+        EXPECT_EQ(frame.format, std::uint32_t{C4C_PIXEL_NV12});
+        EXPECT_EQ(frame.planes[1], pixels + 4);
+        EXPECT_EQ(frame.strides[1], 2);
+    }
+    EXPECT_EQ(frames[0].location, std::uint32_t{C4C_LOCATION_HOST});
+    EXPECT_EQ(frames[0].device_index, 0u);
+    EXPECT_EQ(frames[0].stream, nullptr);
+    EXPECT_EQ(frames[1].location, std::uint32_t{C4C_LOCATION_CUDA});
+    EXPECT_EQ(frames[1].device_index, 3u);
+    EXPECT_EQ(frames[1].stream, &stream);
+    EXPECT_EQ(here.on_cuda(0, nullptr).stream, nullptr);
+}
+
+TEST(Trim, IsOfTheModel) {
+    const c4c::Model model{c4c::Options()};
+    model.trim();
+    EXPECT_EQ(trimmed, model.get());
+}
+
+TEST(CudaDevices, AreCountedOrMissingForAReason) {
+    gpus = 0;
+    EXPECT_EQ(c4c::cuda_devices().count, 0u);
+    EXPECT_EQ(c4c::cuda_devices().reason, "no driver");
+    gpus = 8;
+    EXPECT_EQ(c4c::cuda_devices().count, 8u);
+    EXPECT_EQ(c4c::cuda_devices().reason, "");
 }
 
 TEST(Log, IsThereUntilTheModelIsGone) {

@@ -28,8 +28,56 @@ TEST(Model, SaysWhatWasLoaded) {
     EXPECT_EQ(info.max_words, 16u);
     EXPECT_EQ(info.max_batch, 3u);
     EXPECT_EQ(info.device, "cpu");
+    EXPECT_TRUE(info.device_note.empty()) << info.device_note;
     EXPECT_FALSE(info.weights.empty());
     EXPECT_FALSE(info.model_name.empty());
+}
+
+// Whatever the machine has: GPUs that can be used, or none and a reason.
+TEST(Device, IsChosenOrMissingForAReason) {
+    const c4c::CudaDevices gpus = c4c::cuda_devices();
+    const auto create = [](const std::string& device) {
+        c4c::Options options = defaults();
+        options.device = device;
+        return Model(options);
+    };
+    const c4c::Info chosen = create("auto").info();
+    if (gpus.count == 0) {
+        ASSERT_FALSE(gpus.reason.empty());
+        EXPECT_EQ(chosen.device, "cpu");
+        // The one has less room than the other.
+        EXPECT_EQ(gpus.reason.find(chosen.device_note), 0u) << chosen.device_note;
+        EXPECT_FALSE(chosen.device_note.empty());
+        for (const char* device : {"cuda", "cuda:1", "cuda:0,cuda:1", "cuda:*"}) {
+            expect_error(Status::device, gpus.reason, [&] { create(device); });
+        }
+    } else {
+        EXPECT_EQ(gpus.reason, "");
+        EXPECT_EQ(chosen.device, "cuda:0");
+        EXPECT_EQ(chosen.precision, c4c::Precision::f16);
+        EXPECT_EQ(chosen.device_note, "");
+    }
+    expect_error(Status::device, "`cuda:4095` cannot be used", [&] { create("cuda:4095"); });
+    for (const char* device : {"gpu", "CUDA", "cuda:", "cuda:x", "cuda:0,", "cuda:0,cuda:0", "cpu,cuda"}) {
+        const std::string named = "options.device is `" + std::string(device) + "`";
+        expect_error(Status::invalid_argument, named, [&] { create(device); });
+    }
+    expect_error(Status::unsupported, "F16 is for GPUs", [] {
+        c4c::Options options = defaults();
+        options.device = "cpu";
+        options.precision = c4c::Precision::f16;
+        Model model(options);
+    });
+}
+
+TEST(Model, GivesMemoryBackAndGoesOn) {
+    const Model model(defaults());
+    const std::vector<float> before = model.embed_text("a dog");
+    model.trim();
+    EXPECT_EQ(model.embed_text("a dog"), before);
+    if (model.info().device == "cpu") {
+        EXPECT_EQ(model.stats().device_bytes, 0u);
+    }
 }
 
 #if __cplusplus >= 202002L
@@ -81,6 +129,7 @@ TEST(Model, MayBeEmpty) {
         const auto fails = [](const auto& call) { expect_error(Status::invalid_argument, "model is NULL", call); };
         fails([&] { model.info(); });
         fails([&] { model.stats(); });
+        fails([&] { model.trim(); });
         fails([&] { model.embed_text("a dog"); });
         fails([&] { model.embed_texts({"a dog", "a cat"}); });
         fails([&] { model.embed_image(frame); });

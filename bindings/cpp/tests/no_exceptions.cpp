@@ -40,7 +40,12 @@ int main() {
     options.log = [&](c4c::LogLevel, std::string_view) { logged++; };
     const c4c::Model model = MUST(c4c::Model::try_create(options));
     CHECK(logged == 1);
-    CHECK(MUST(model.try_info()).dim == model.dim());
+    const c4c::Info info = MUST(model.try_info());
+    CHECK(info.dim == model.dim());
+    const c4c::CudaDevices gpus = MUST(c4c::try_cuda_devices());
+    CHECK((gpus.count == 0) == !gpus.reason.empty());
+    CHECK((gpus.count == 0) == !info.device_note.empty());
+    CHECK(model.try_trim());
 
     const std::vector<float> text = MUST(model.try_embed_text("a dog"));
     std::vector<float> out(2 * model.dim());
@@ -74,6 +79,7 @@ int main() {
 
     CHECK(model.try_embed_text("\xff").status() == c4c::Status::invalid_argument);
     CHECK(c4c::Model::try_create({}).status() == c4c::Status::invalid_argument);
+    CHECK(c4c::Model().try_trim().status() == c4c::Status::invalid_argument);
     CHECK(c4c::Model().try_embed_text("a dog").status() == c4c::Status::invalid_argument);
     c4c::Cancel cancel;
     cancel.fire();

@@ -39,6 +39,8 @@ static_assert(noexcept(made<c4c::Model>().try_embed_text(made<CString>(), made<c
 static_assert(noexcept(made<c4c::Model>().try_embed_text(made<CString>(), made<Span<float>>(), made<c4c::Call>())));
 static_assert(noexcept(made<c4c::Model>().try_embed_frames(made<Span<const c4c::Frame>>(), made<c4c::Call>())));
 static_assert(noexcept(made<c4c::Model>().try_info()));
+static_assert(noexcept(made<c4c::Model>().try_trim()));
+static_assert(noexcept(c4c::try_cuda_devices()));
 static_assert(!noexcept(made<c4c::Model>().try_embed_video_io(made<c4c::Reader>(), made<c4c::VideoOptions>(),
                                                               made<c4c::Call>())));
 
@@ -168,6 +170,7 @@ TEST(Matrix, HasRows) {
 TEST(Flags, AreJoined) {
     EXPECT_EQ(static_cast<std::uint32_t>(c4c::OptionFlag::raw_output | c4c::OptionFlag::strict_text),
               std::uint32_t{C4C_RAW_OUTPUT | C4C_STRICT_TEXT});
+    EXPECT_EQ(static_cast<std::uint32_t>(c4c::OptionFlag::no_cuda_graphs), std::uint32_t{C4C_NO_CUDA_GRAPHS});
     EXPECT_EQ(static_cast<std::uint32_t>(c4c::VideoFlag::apply_rotation | c4c::VideoFlag::strict_decode),
               std::uint32_t{C4C_APPLY_ROTATION} | std::uint32_t{C4C_STRICT_DECODE});
 }
