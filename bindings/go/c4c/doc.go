@@ -58,6 +58,12 @@
 // place among Options.MaxConcurrentCalls. So these functions must not call methods that embed pictures
 // or videos or that score without a deadline: such calls can wait for places that only they could free.
 //
+// # GPUs
+//
+// Options.Device names where a model computes; [CUDADevices] tells how many GPUs there are, or why none.
+// Pictures that are in a GPU's memory already are told by Frame.CUDA, in addresses that the garbage
+// collector knows nothing of: what they point to must live until the call returns, and cannot be checked.
+//
 // # Signals
 //
 // The library installs no signal handler. Those that Go's runtime installs for nearly all signals, on

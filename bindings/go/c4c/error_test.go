@@ -85,10 +85,12 @@ func TestBadOptions(t *testing.T) {
 		{c4c.Options{WeightsPath: weights, TokenizerPath: "/no/such/file"}, c4c.ErrTokenizer, "/no/such/file"},
 		{c4c.Options{WeightsPath: weights, TokenizerPath: "\x00"}, c4c.ErrInvalidArgument, "TokenizerPath"},
 		{c4c.Options{WeightsPath: weights, Device: "abacus"}, c4c.ErrInvalidArgument, "abacus"},
+		{c4c.Options{WeightsPath: weights, Device: "cuda:0,cuda:0"}, c4c.ErrInvalidArgument, "`cuda:0,cuda:0`"},
+		{c4c.Options{WeightsPath: weights, Device: "cuda:4095"}, c4c.ErrDevice, "`cuda:4095` cannot be used: "},
 		{c4c.Options{WeightsPath: weights, Device: "\x00"}, c4c.ErrInvalidArgument, "Device"},
 		{c4c.Options{WeightsPath: weights, Modality: 3}, c4c.ErrInvalidArgument, "modality 3"},
 		{c4c.Options{WeightsPath: weights, Precision: 5}, c4c.ErrInvalidArgument, "precision 5"},
-		{c4c.Options{WeightsPath: weights, Precision: c4c.PrecisionF16}, c4c.ErrUnsupported, "precision"},
+		{c4c.Options{WeightsPath: weights, Device: "cpu", Precision: c4c.PrecisionF16}, c4c.ErrUnsupported, "F16 is for GPUs"},
 		{c4c.Options{WeightsPath: weights, Head: 5}, c4c.ErrInvalidArgument, "head 5"},
 		{c4c.Options{WeightsPath: weights, Activation: 3}, c4c.ErrInvalidArgument, "activation 3"},
 		{c4c.Options{WeightsPath: weights, MaxWords: -1}, c4c.ErrInvalidArgument, "MaxWords is -1"},
@@ -133,6 +135,7 @@ func TestBadVideoOptions(t *testing.T) {
 		{c4c.VideoOptions{DecodeThreads: -1}, c4c.ErrInvalidArgument, "DecodeThreads is -1"},
 		{c4c.VideoOptions{DecodeThreads: 257}, c4c.ErrInvalidArgument, "decode_threads"},
 		{c4c.VideoOptions{StreamIndexPlus1: -1}, c4c.ErrInvalidArgument, "StreamIndexPlus1 is -1"},
+		{c4c.VideoOptions{HWAccelDevice: -1}, c4c.ErrInvalidArgument, "HWAccelDevice is -1"},
 		{c4c.VideoOptions{StreamIndexPlus1: 99}, c4c.ErrNoVideo, ""},
 		{c4c.VideoOptions{MaxPixels: 1}, c4c.ErrLimit, "max_pixels"},
 	} {
@@ -149,6 +152,21 @@ func TestBadVideoOptions(t *testing.T) {
 		if test.options.StreamIndexPlus1 != 99 {
 			fails(t, err, test.status, test.part)
 		}
+	}
+}
+
+func TestFieldsThatNoCPUHasUseFor(t *testing.T) {
+	if flags := c4c.FlagsOf(c4c.Options{RawOutput: true, NoCUDAGraphs: true}); flags != 1|4 {
+		t.Errorf("flags %#x", flags)
+	}
+	if flags := c4c.FlagsOf(c4c.Options{}); flags != 0 {
+		t.Errorf("flags %#x by default", flags)
+	}
+	if accel, device := c4c.HWAccelOf(&c4c.VideoOptions{HWAccel: c4c.HWAccelCUDA, HWAccelDevice: 2}); accel != 1 || device != 2 {
+		t.Errorf("hwaccel %d, device %d", accel, device)
+	}
+	if accel, device := c4c.HWAccelOf(&c4c.VideoOptions{}); accel != 0 || device != 0 {
+		t.Errorf("hwaccel %d, device %d by default", accel, device)
 	}
 }
 

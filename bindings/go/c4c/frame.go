@@ -9,7 +9,7 @@ import (
 )
 
 // Frame is a picture in memory, borrowed for the call: its bytes are not copied, and must not change
-// until the call returns. They may be Go's or C's.
+// until the call returns. They may be Go's or C's, or with CUDA a GPU's.
 type Frame struct {
 	// Format says how pixels lie in memory.
 	Format PixelFormat
@@ -28,6 +28,21 @@ type Frame struct {
 	// Rotation is by how many degrees clockwise the picture is turned to show it upright: 0, 90, 180 or
 	// 270.
 	Rotation int
+	// CUDA is where the planes are if they are in a GPU's memory; Planes are nil then. nil: in Planes.
+	// The frames of one call are all of one kind.
+	CUDA *CUDAMemory
+}
+
+// CUDAMemory is the planes of a [Frame] in the memory of a GPU, whose size cannot be looked at from here:
+// Width, Height and Strides of the frame must be right.
+type CUDAMemory struct {
+	// Planes are the addresses (CUdeviceptr) of the first byte of each plane's top row.
+	Planes [4]uintptr
+	// Device is CUDA's number of the GPU that they are on. It need not be the model's.
+	Device int
+	// Stream is the cudaStream_t whose work so far makes the pixels: the library waits for that. 0: the
+	// default stream. The pixels may change again when the call returns.
+	Stream uintptr
 }
 
 // PixelFormat says how pixels lie in memory, 8 bits a channel. A Frame has no default: it must be
@@ -128,6 +143,12 @@ func cFrames(p *runtime.Pinner, frames []Frame) ([]C.c4c_frame, error) {
 		if f.Width == 0 || f.Height == 0 {
 			continue // which the library tells
 		}
+		if f.CUDA != nil {
+			if err := f.onGPU(c); err != nil {
+				return nil, invalid("frames[%d]: %s", i, err.(*Error).Message)
+			}
+			continue
+		}
 		for k := range f.Format.planes() {
 			first, stride, err := f.top(k)
 			if err != nil {
@@ -139,6 +160,32 @@ func cFrames(p *runtime.Pinner, frames []Frame) ([]C.c4c_frame, error) {
 	}
 	return list, nil
 }
+
+// onGPU makes c a frame in the memory of a GPU.
+func (f *Frame) onGPU(c *C.c4c_frame) error {
+	var n narrow
+	c.location = C.C4C_LOCATION_CUDA
+	c.device_index = n.uint32("CUDA.Device", int64(f.CUDA.Device))
+	setAddress(unsafe.Pointer(&c.stream), f.CUDA.Stream)
+	for k, plane := range f.Planes {
+		if plane != nil {
+			return invalid("it has both CUDA and Planes[%d], where its pixels can be in one of them only", k)
+		}
+	}
+	for k := range f.Format.planes() {
+		stride := f.Strides[k]
+		if stride == 0 {
+			stride, _ = f.plane(k)
+		}
+		setAddress(unsafe.Pointer(&c.planes[k]), f.CUDA.Planes[k])
+		c.strides[k] = C.int64_t(stride)
+	}
+	return n.err
+}
+
+// setAddress stores a device's address, or a handle, in a pointer of C's. Neither points to memory of
+// this process, so that Go must not take it for an unsafe.Pointer.
+func setAddress(pointer unsafe.Pointer, address uintptr) { *(*uintptr)(pointer) = address }
 
 // top is the first byte of a plane's top row, and the plane's stride.
 func (f *Frame) top(plane int) (first *byte, stride int, err error) {

@@ -2,6 +2,7 @@ package c4c_test
 
 import (
 	"math"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -232,4 +233,49 @@ func TestForeignMemory(t *testing.T) {
 			t.Errorf("format %d has another vector in memory that is not Go's", frame.Format)
 		}
 	}
+}
+
+// Addresses of a GPU's memory go to C as they are: nothing there can be looked at. No machine has these.
+func TestFramesOnAGPU(t *testing.T) {
+	here := rgb(8, 8, 0)
+	nv12 := c4c.Frame{
+		Format: c4c.PixelNV12, Width: 33, Height: 21, Strides: [4]int{512, 512},
+		CUDA: &c4c.CUDAMemory{Planes: [4]uintptr{0x7f0000000000, 0x7f0000100000}, Device: 3, Stream: 0x5500},
+	}
+	dense := c4c.Frame{
+		Format: c4c.PixelI420, Width: 33, Height: 21,
+		CUDA: &c4c.CUDAMemory{Planes: [4]uintptr{1 << 40, 2 << 40, 3 << 40}},
+	}
+	flipped := c4c.Frame{
+		Format: c4c.PixelRGB24, Width: 33, Height: 21, Strides: [4]int{-128},
+		CUDA: &c4c.CUDAMemory{Planes: [4]uintptr{1 << 40}},
+	}
+	list := must(c4c.CFrames(here, nv12, dense, flipped))(t)
+	if list[0].Location != 0 || list[0].Planes[0] == 0 || list[0].Strides[0] != 24 {
+		t.Errorf("in Go's memory: %+v", list[0])
+	}
+	size := list[0].StructSize
+	for i, want := range []c4c.CFrame{
+		{StructSize: size, Format: uint32(c4c.PixelNV12), Width: 33, Height: 21, Location: 1, DeviceIndex: 3,
+			Planes: nv12.CUDA.Planes, Strides: [4]int64{512, 512}, Stream: 0x5500},
+		{StructSize: size, Format: uint32(c4c.PixelI420), Width: 33, Height: 21, Location: 1,
+			Planes: dense.CUDA.Planes, Strides: [4]int64{33, 17, 17}},
+		{StructSize: size, Format: uint32(c4c.PixelRGB24), Width: 33, Height: 21, Location: 1,
+			Planes: flipped.CUDA.Planes, Strides: [4]int64{-128}},
+	} {
+		if list[i+1] != want {
+			t.Errorf("%+v, expected %+v", list[i+1], want)
+		}
+	}
+	// The garbage collector does not mind them.
+	runtime.GC()
+
+	both := nv12
+	both.Planes[0] = make([]byte, 33*21)
+	_, err := c4c.CFrames(here, both)
+	fails(t, err, c4c.ErrInvalidArgument, "frames[1]: it has both CUDA and Planes[0]")
+	wrong := nv12
+	wrong.CUDA = &c4c.CUDAMemory{Planes: nv12.CUDA.Planes, Device: -1}
+	_, err = c4c.CFrames(wrong)
+	fails(t, err, c4c.ErrInvalidArgument, "frames[0]: CUDA.Device is -1")
 }

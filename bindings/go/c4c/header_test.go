@@ -70,6 +70,10 @@ var constants = map[string]int64{
 	"C4C_PIXEL_I420":  int64(c4c.PixelI420),
 	"C4C_PIXEL_NV12":  int64(c4c.PixelNV12),
 
+	// A frame's location is told by Frame.CUDA.
+	"C4C_LOCATION_HOST": 0,
+	"C4C_LOCATION_CUDA": 1,
+
 	"C4C_MATRIX_UNKNOWN": int64(c4c.MatrixUnknown),
 	"C4C_MATRIX_BT601":   int64(c4c.MatrixBT601),
 	"C4C_MATRIX_BT709":   int64(c4c.MatrixBT709),
@@ -86,6 +90,9 @@ var constants = map[string]int64{
 	"C4C_SEEK_EXACT":       int64(c4c.SeekExact),
 	"C4C_SEEK_APPROXIMATE": int64(c4c.SeekApproximate),
 
+	"C4C_HWACCEL_NONE": int64(c4c.HWAccelNone),
+	"C4C_HWACCEL_CUDA": int64(c4c.HWAccelCUDA),
+
 	"C4C_COLOR_TAGGED":   int64(c4c.ColorTagged),
 	"C4C_COLOR_OPERATOR": int64(c4c.ColorOperator),
 
@@ -95,9 +102,10 @@ var constants = map[string]int64{
 	"C4C_LOG_INFO":    int64(c4c.LogInfo),
 	"C4C_LOG_DEBUG":   int64(c4c.LogDebug),
 
-	// Booleans in Go: RawOutput, StrictText, ApplyRotation, AllowNetwork, StrictDecode.
+	// Booleans in Go: RawOutput, StrictText, NoCUDAGraphs, ApplyRotation, AllowNetwork, StrictDecode.
 	"C4C_RAW_OUTPUT":     1,
 	"C4C_STRICT_TEXT":    2,
+	"C4C_NO_CUDA_GRAPHS": 4,
 	"C4C_APPLY_ROTATION": 1,
 	"C4C_ALLOW_NETWORK":  2,
 	"C4C_STRICT_DECODE":  4,
@@ -181,12 +189,13 @@ func TestHeaderFields(t *testing.T) {
 		others map[string]string
 	}{
 		"c4c_options": {c4c.Options{}, map[string]string{
-			"log": "Logger", "log_user_data": "", "flags": "RawOutput StrictText",
+			"log": "Logger", "log_user_data": "", "flags": "RawOutput StrictText NoCUDAGraphs",
 		}},
 		"c4c_video_options": {c4c.VideoOptions{}, map[string]string{
+			"hwaccel": "HWAccel", "hwaccel_device": "HWAccelDevice",
 			"fps": "FPS", "stream_index_plus_1": "StreamIndexPlus1", "flags": "ApplyRotation AllowNetwork StrictDecode",
 		}},
-		"c4c_frame": {c4c.Frame{}, nil},
+		"c4c_frame": {c4c.Frame{}, map[string]string{"location": "CUDA", "device_index": "", "stream": ""}},
 		"c4c_info":  {c4c.Info{}, nil},
 		"c4c_stats": {c4c.Stats{}, nil},
 		"c4c_error": {c4c.Error{}, nil},

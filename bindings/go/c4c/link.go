@@ -22,11 +22,11 @@ package c4c
 LAST(c4c_error, message, 8);
 LAST(c4c_call, cancel, 16);
 LAST(c4c_options, log_level, 88);
-LAST(c4c_frame, rotation, 88);
-LAST(c4c_video_options, max_pixels, 56);
+LAST(c4c_frame, stream, 104);
+LAST(c4c_video_options, hwaccel_device, 68);
 LAST(c4c_io, seek, 24);
-LAST(c4c_info, weights, 136);
-LAST(c4c_stats, image_forward_us, 184);
+LAST(c4c_info, device_note, 200);
+LAST(c4c_stats, device_bytes, 192);
 */
 import "C"
 
@@ -43,9 +43,21 @@ func Version() string { return C.GoString(C.c4c_version()) }
 func ABIVersion() int { return int(C.c4c_abi_version()) }
 
 // BuildInfo is one line of JSON about the loaded library: its version ("c4c"), the interface's ("abi"),
-// those of libtorch and of the FFmpeg in use ("libtorch", "ffmpeg"), whether it computes on CUDA
-// ("cuda"), and the machine it was built for ("target").
+// those of libtorch and of the FFmpeg in use ("libtorch", "ffmpeg"), whether it can compute on CUDA
+// where the machine does ("cuda"), and the machine it was built for ("target").
 func BuildInfo() string { return C.GoString(C.c4c_build_info()) }
+
+// CUDADevices is how many GPUs this process can use through CUDA. Where there is none, reason says why:
+// no driver, a libtorch for the CPU only, a library that is missing.
+//
+// The first call of a process, or the first [New] for a GPU or "auto", loads libtorch's CUDA half and
+// wakes the driver; the answer does not change later.
+func CUDADevices() (n int, reason string) {
+	failure := C.c4c_error{struct_size: C.sizeof_c4c_error}
+	var count C.uint32_t
+	C.c4c_cuda_devices(&count, &failure) // fails for NULL only
+	return int(count), C.GoString(&failure.message[0])
+}
 
 // checkABI refuses a library that the loader took in the place of the one that was linked.
 func checkABI(loaded int) error {

@@ -123,9 +123,10 @@ type Info struct {
 	// LogitScale is the natural logarithm of the temperature that multiplies cosines in training; 0
 	// where the weights have none.
 	LogitScale float32
-	Device     string // "cpu"
+	Device     string // "cpu", "cuda:0", "cuda:0,cuda:1"; "8 GPUs" where there are too many to name
 	ModelName  string // "clip_vit_b32" and the like, or "custom"
 	Weights    string // the checkpoint's container and naming: "torch.save/clip4clip"
+	DeviceNote string // why Device "auto" took the CPU, and not a GPU; else empty
 }
 
 // Info tells what was loaded, and how it runs.
@@ -160,6 +161,7 @@ func (m *Model) Info() (Info, error) {
 		Device:        C.GoString(&c.device[0]),
 		ModelName:     C.GoString(&c.model_name[0]),
 		Weights:       C.GoString(&c.weights[0]),
+		DeviceNote:    C.GoString(&c.device_note[0]),
 	}, nil
 }
 
@@ -190,6 +192,7 @@ type Stats struct {
 	Preprocess     time.Duration // converting, scaling and cropping; for videos a part of Decode
 	TextForward    time.Duration // forward passes of the text tower
 	ImageForward   time.Duration // forward passes of the vision tower
+	DeviceBytes    uint64        // bytes of the model's GPUs that libtorch holds for the process; 0 on a CPU
 }
 
 // Stats tells what the model has done since it was made, and what it holds at this moment. Counts of
@@ -229,7 +232,23 @@ func (m *Model) Stats() (Stats, error) {
 		Preprocess:     us(c.preprocess_us),
 		TextForward:    us(c.text_forward_us),
 		ImageForward:   us(c.image_forward_us),
+		DeviceBytes:    uint64(c.device_bytes),
 	}, nil
+}
+
+// Trim gives back memory that is held for speed and not in use: the recordings of a GPU's passes, what
+// libtorch keeps of the GPUs' memory for all models of the process, and what the C library keeps of the
+// process's. The next calls are slower until it has been taken again. It waits for the passes that run.
+func (m *Model) Trim() error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	defer m.running.Done()
+	failure := C.c4c_error{struct_size: C.sizeof_c4c_error}
+	if C.c4c_trim(m.handle, &failure) != C.C4C_OK {
+		return failed(&failure)
+	}
+	return nil
 }
 
 // failed is what a call filled in.

@@ -28,7 +28,7 @@ func TestInfo(t *testing.T) {
 	want := info
 	want.Dim, want.Modality, want.Head, want.Activation = m.Dim(), c4c.ModalityBoth, c4c.HeadMean, c4c.ActivationGELU
 	want.Precision, want.NumThreads, want.MaxBatch, want.MaxWords = c4c.PrecisionF32, 1, 3, 11
-	want.Device = "cpu"
+	want.Device, want.DeviceNote = "cpu", ""
 	if info != want || info.Dim < 1 || info.ImageSize < 1 || info.ContextLength < 11 || info.Weights == "" {
 		t.Errorf("%+v", info)
 	}
@@ -36,6 +36,39 @@ func TestInfo(t *testing.T) {
 		c4c.Precision(9).String(); s != "f32meanPbothGELUprecision 9" {
 		t.Error(s)
 	}
+}
+
+// Whatever the machine has: GPUs that can be used, or none and a reason.
+func TestDevices(t *testing.T) {
+	n, reason := c4c.CUDADevices()
+	info := must(load(t, func(o *c4c.Options) { o.Device, o.NoCUDAGraphs = "auto", true }).Info())(t)
+	if n > 0 {
+		if reason != "" || info.Device != "cuda:0" || info.DeviceNote != "" || info.Precision != c4c.PrecisionF16 {
+			t.Errorf("%d GPUs, reason %q, %+v", n, reason, info)
+		}
+		return
+	}
+	if reason == "" || info.Device != "cpu" || info.DeviceNote == "" || !strings.HasPrefix(reason, info.DeviceNote) {
+		t.Errorf("no GPU, reason %q, %+v", reason, info)
+	}
+	for _, device := range []string{"cuda", "cuda:1", "cuda:0,cuda:1", "cuda:*"} {
+		_, err := c4c.New(c4c.Options{WeightsPath: weights, Device: device})
+		fails(t, err, c4c.ErrDevice, reason)
+	}
+}
+
+func TestTrim(t *testing.T) {
+	m := load(t)
+	before := must(m.EmbedText(background, "a"))(t)[0]
+	if err := m.Trim(); err != nil {
+		t.Error(err)
+	}
+	if after := must(m.EmbedText(background, "a"))(t)[0]; !slices.Equal(before, after) {
+		t.Error("a text has another vector after Trim")
+	}
+	m.Close()
+	fails(t, m.Trim(), c4c.ErrClosed, "")
+	fails(t, new(c4c.Model).Trim(), c4c.ErrInvalidArgument, "not made by New")
 }
 
 func TestModalities(t *testing.T) {
@@ -111,7 +144,7 @@ func TestSimilarity(t *testing.T) {
 
 func TestStats(t *testing.T) {
 	m := load(t)
-	if s := must(m.Stats())(t); s != (c4c.Stats{}) {
+	if s := must(m.Stats())(t); s != (c4c.Stats{DeviceBytes: s.DeviceBytes}) {
 		t.Errorf("before any call: %+v", s)
 	}
 	must(m.EmbedText(background, "a", "b", "c"))(t)

@@ -21,8 +21,10 @@ type Options struct {
 	// TokenizerPath is a tokenizer.json. Empty: the one in a Hugging Face model folder, else CLIP's
 	// own, built in.
 	TokenizerPath string
-	// Device is "cpu". Empty or "auto": the best device there is. "cuda" and "cuda:N" are not served
-	// yet: [ErrDevice].
+	// Device is where the model computes. Empty or "auto": the first GPU where CUDA can be used, else the
+	// CPU; Info says which and why. "cpu". "cuda", which is "cuda:0"; "cuda:1"; several as
+	// "cuda:0,cuda:1", or all as "cuda:*": each gets a copy of the weights, and passes go to whichever is
+	// free. [ErrDevice] with the reason where a GPU that is named cannot be used.
 	Device string
 	// Modality says which towers are loaded.
 	Modality Modality
@@ -40,6 +42,9 @@ type Options struct {
 	// StrictText makes a text with more than MaxWords token ids an error, [ErrTextTooLong]; otherwise
 	// it is cut.
 	StrictText bool
+	// NoCUDAGraphs launches, on GPUs, every kernel of every pass instead of replaying recorded passes.
+	// Small batches get slower, and the memory that the recordings hold stays free.
+	NoCUDAGraphs bool
 	// NumThreads is the number of threads of one forward pass on the CPU, at most 1024. 0: one per core
 	// that the process may use.
 	NumThreads int
@@ -83,19 +88,20 @@ func (m Modality) String() string { return name("modality", uint32(m), "both", "
 type Precision uint32
 
 const (
-	// PrecisionAuto is BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32; Info says
-	// what was chosen.
+	// PrecisionAuto is F16 on GPUs; BF16 on CPUs with instructions for it (AVX512-BF16, AMX), else F32.
+	// Info says what was chosen.
 	PrecisionAuto Precision = C.C4C_PRECISION_AUTO
-	// PrecisionF32 is IEEE single precision.
+	// PrecisionF32 is IEEE single precision; on GPUs without TF32.
 	PrecisionF32 Precision = C.C4C_PRECISION_F32
 	// PrecisionBF16 is bfloat16 weights and products; sums, normalisations, attention and heads in
 	// single precision. F32 on CPUs that have fast products of single precision only.
 	PrecisionBF16 Precision = C.C4C_PRECISION_BF16
-	// PrecisionF16 is not served yet: it is for GPUs.
+	// PrecisionF16 is half precision, as the original runs on a GPU: weights, products and what passes
+	// from block to block; heads in single precision. For GPUs, [ErrUnsupported] on CPUs.
 	PrecisionF16 Precision = C.C4C_PRECISION_F16
 	// PrecisionInt8 is eight-bit weights and products in three of four layers of the transformer
 	// blocks; the rest as with BF16. The fastest and the least exact: for CPUs with AVX512-VNNI or AMX,
-	// [ErrUnsupported] on others.
+	// [ErrUnsupported] on others and on GPUs.
 	PrecisionInt8 Precision = C.C4C_PRECISION_INT8
 )
 
@@ -195,6 +201,9 @@ func (o *Options) c(p *runtime.Pinner) (*C.c4c_options, error) {
 	}
 	if o.StrictText {
 		c.flags |= C.C4C_STRICT_TEXT
+	}
+	if o.NoCUDAGraphs {
+		c.flags |= C.C4C_NO_CUDA_GRAPHS
 	}
 	for _, text := range []struct {
 		name, value string

@@ -48,6 +48,10 @@ type VideoOptions struct {
 	StreamIndexPlus1 int
 	// MaxPixels is the most pixels that a frame may have. 0: 8192 * 8192.
 	MaxPixels uint64
+	// HWAccel says what decodes.
+	HWAccel HWAccel
+	// HWAccelDevice is CUDA's number of the GPU that decodes with [HWAccelCUDA], else 0.
+	HWAccelDevice int
 }
 
 // Sampling says which frames stand for a video.
@@ -91,6 +95,18 @@ const (
 	ColorOperator Color = C.C4C_COLOR_OPERATOR
 )
 
+// HWAccel says what decodes a video.
+type HWAccel uint32
+
+const (
+	// HWAccelNone is the CPU.
+	HWAccelNone HWAccel = C.C4C_HWACCEL_NONE
+	// HWAccelCUDA is NVDEC of the GPU HWAccelDevice, through FFmpeg. Streams that it does not decode are
+	// decoded on the CPU. Decoders may round differently where a codec's standard lets them, and chroma
+	// is NV12 instead of I420.
+	HWAccelCUDA HWAccel = C.C4C_HWACCEL_CUDA
+)
+
 // c is o for C; nil for nil.
 func (o *VideoOptions) c() (*C.c4c_video_options, error) {
 	if o == nil {
@@ -109,6 +125,8 @@ func (o *VideoOptions) c() (*C.c4c_video_options, error) {
 		decode_threads:      n.uint32("DecodeThreads", int64(o.DecodeThreads)),
 		stream_index_plus_1: n.uint32("StreamIndexPlus1", int64(o.StreamIndexPlus1)),
 		max_pixels:          C.uint64_t(o.MaxPixels),
+		hwaccel:             C.uint32_t(o.HWAccel),
+		hwaccel_device:      n.uint32("HWAccelDevice", int64(o.HWAccelDevice)),
 	}
 	for _, flag := range []struct {
 		set bool
