@@ -24,16 +24,18 @@ GROUPS: dict[str, type[IntEnum]] = {
     "c4c_head": c4c.Head,
     "c4c_activation": c4c.Activation,
     "c4c_pixel_format": c4c.PixelFormat,
+    "c4c_location": c4c.Location,
     "c4c_matrix": c4c.Matrix,
     "c4c_range": c4c.Range,
     "c4c_sampling": c4c.Sampling,
     "c4c_seek": c4c.Seek,
+    "c4c_hwaccel": c4c.HwAccel,
     "c4c_color": c4c.Color,
     "c4c_option_flag": c4c.OptionFlag,  # type: ignore[dict-item]
     "c4c_video_flag": c4c.VideoFlag,  # type: ignore[dict-item]
     "c4c_log_level": c4c.LogLevel,
 }
-PREFIXES = "E|MODALITY|PRECISION|HEAD|ACTIVATION|PIXEL|MATRIX|RANGE|SAMPLING|SEEK|COLOR|LOG"
+PREFIXES = "E|MODALITY|PRECISION|HEAD|ACTIVATION|PIXEL|LOCATION|MATRIX|RANGE|SAMPLING|SEEK|HWACCEL|COLOR|LOG"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,8 @@ def test_every_field_can_be_reached(text: str) -> None:
 
 
 def test_every_flag_has_an_argument() -> None:
-    assert {flag.name.lower() for flag in c4c.OptionFlag if flag.name} <= set(inspect.signature(c4c.Model).parameters)
+    flags = {flag.name.lower().replace("no_cuda", "cuda") for flag in c4c.OptionFlag if flag.name}
+    assert flags <= set(inspect.signature(c4c.Model).parameters)
     assert {flag.name.lower() for flag in c4c.VideoFlag if flag.name} <= {
         field.name for field in dataclasses.fields(c4c.VideoOptions)
     }
@@ -160,7 +163,7 @@ def test_an_unknown_option_is_an_error(weights: str, name: str, value: Any) -> N
         c4c.Model(weights, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["sampling", "seek", "color"])
+@pytest.mark.parametrize("name", ["sampling", "seek", "color", "hwaccel"])
 def test_an_unknown_video_option_is_an_error(model: c4c.Model, video: str, name: str) -> None:
     with pytest.raises(ValueError, match=name):
         model.embed_video(video, c4c.VideoOptions(**{name: "wrong"}))  # type: ignore[arg-type]
@@ -182,7 +185,8 @@ def test_a_wrong_number_is_not_cut(weights: str, model: c4c.Model, video: str) -
         for value in (-1, 2**32):
             with pytest.raises(ValueError, match=name):
                 c4c.Model(weights, **{name: value})  # type: ignore[arg-type]
-    for name, value in {"num_frames": 2**32, "decode_threads": -1, "stream_index": -1, "max_pixels": 2**64}.items():
+    numbers = {"num_frames": 2**32, "decode_threads": -1, "stream_index": -1, "max_pixels": 2**64, "hwaccel_device": -1}
+    for name, value in numbers.items():
         with pytest.raises(ValueError, match=name):
             model.embed_video(video, c4c.VideoOptions(**{name: value}))  # type: ignore[arg-type]
     for name, number in {"start": -1.0, "end": 0.0, "fps": np.nan}.items():

@@ -100,9 +100,9 @@ def test_info(model: c4c.Model) -> None:
     assert info.modality is c4c.Modality.BOTH
     assert info.head is not c4c.Head.AUTO
     assert info.precision is not c4c.Precision.AUTO
-    assert info.device == "cpu"
+    assert info.device == ("cuda:0" if c4c.cuda_devices().count else "cpu")
     assert info.context_length >= info.max_words == 32
-    assert "cpu" in repr(model)
+    assert info.device in repr(model)
 
 
 def test_options_arrive(weights: str) -> None:
@@ -166,10 +166,41 @@ def test_another_model_than_asked_for(weights: str) -> None:
 
 
 def test_a_device_that_is_not_there(weights: str) -> None:
-    with pytest.raises(c4c.DeviceError):
-        c4c.Model(weights, device="cuda:7")
-    with pytest.raises(ValueError, match="device"):
-        c4c.Model(weights, device="toaster")
+    with pytest.raises(c4c.DeviceError, match="`cuda:4095` cannot be used"):
+        c4c.Model(weights, device="cuda:4095")
+    for wrong in ("toaster", "cuda:", "cuda:0,cuda:0", "cpu,cuda", ""):
+        with pytest.raises(ValueError, match="device"):
+            c4c.Model(weights, device=wrong)
+    with pytest.raises(c4c.UnsupportedError, match="F16 is for GPUs"):
+        c4c.Model(weights, device="cpu", precision="f16")
+
+
+def test_the_device_is_chosen_or_missing_for_a_reason(weights: str) -> None:
+    gpus = c4c.cuda_devices()
+    with c4c.Model(weights, device="auto", cuda_graphs=False) as m:
+        info = m.info
+    if gpus.count:
+        assert (gpus.reason, info.device, info.device_note) == ("", "cuda:0", "")
+        assert info.precision is c4c.Precision.F16
+        return
+    assert gpus.reason
+    assert (info.device, info.device_note) == ("cpu", gpus.reason[:255])
+    for device in ("cuda", "cuda:1", "cuda:0,cuda:1", "cuda:*"):
+        with pytest.raises(c4c.DeviceError) as caught:
+            c4c.Model(weights, device=device)
+        assert caught.value.status is c4c.Status.DEVICE
+        assert gpus.reason in str(caught.value)
+
+
+def test_trim(weights: str) -> None:
+    with c4c.Model(weights, device="cpu") as m:
+        before = m.embed_text("a dog")
+        m.trim()
+        assert np.array_equal(m.embed_text("a dog"), before)
+        assert m.stats().device_bytes == 0
+        assert m.info.device_note == ""
+    with pytest.raises(c4c.ClosedError):
+        m.trim()
 
 
 def test_paths_are_paths(weights: str, tmp_path: Any) -> None:

@@ -105,6 +105,24 @@ def test_what_is_not_served(weights: str) -> None:
             ops.ffmpeg(sample_type=sample_type, args=args)
 
 
+class Device:
+    """Like torch.device."""
+
+    def __str__(self) -> str:
+        return "cuda:4095"
+
+
+def test_the_device_is_the_models(weights: str, text: ops.clip4clip) -> None:
+    for device in ("cuda:4095", Device()):
+        with pytest.raises(c4c.DeviceError, match="`cuda:4095` cannot be used"):
+            ops.clip4clip(None, "text", weights, device=device)
+    assert text.model.info.device == ("cuda:0" if c4c.cuda_devices().count else "cpu")
+    with contextlib.closing(ops.clip4clip(None, "text", weights, device="cpu", cuda_graphs=False)) as on_cpu:
+        assert on_cpu.model.info.device == "cpu"
+        with contextlib.closing(pickle.loads(pickle.dumps(on_cpu))) as again:
+            assert again.model.info.device_note == ""  # it was named, and not chosen
+
+
 def test_copies(text: ops.clip4clip) -> None:
     assert copy.deepcopy(text) is text
     with contextlib.closing(pickle.loads(pickle.dumps(text))) as other:

@@ -100,6 +100,13 @@ class PixelFormat(IntEnum):
     NV12 = 7
 
 
+class Location(IntEnum):
+    """Which memory a frame's planes point to: the process's own, or a GPU's."""
+
+    HOST = 0
+    CUDA = 1
+
+
 class Matrix(IntEnum):
     """How YUV becomes RGB. UNKNOWN is BT.601."""
 
@@ -132,6 +139,13 @@ class Seek(IntEnum):
     APPROXIMATE = 1
 
 
+class HwAccel(IntEnum):
+    """What decodes: the CPU, or NVDEC of a GPU."""
+
+    NONE = 0
+    CUDA = 1
+
+
 class Color(IntEnum):
     """How decoded pictures become RGB."""
 
@@ -140,10 +154,11 @@ class Color(IntEnum):
 
 
 class OptionFlag(IntFlag):
-    """Bits of `c4c_options.flags`: `Model`'s `raw_output` and `strict_text`."""
+    """Bits of `c4c_options.flags`: `Model`'s `raw_output`, `strict_text` and `cuda_graphs`."""
 
     RAW_OUTPUT = 1
     STRICT_TEXT = 2
+    NO_CUDA_GRAPHS = 4
 
 
 class VideoFlag(IntFlag):
@@ -220,6 +235,7 @@ class c4c_info(ctypes.Structure):
         ("device", c_char * 32),
         ("model_name", c_char * 32),
         ("weights", c_char * 64),
+        ("device_note", c_char * 256),
     ]
 
 
@@ -250,6 +266,7 @@ class c4c_stats(ctypes.Structure):
         ("preprocess_us", c_int64),
         ("text_forward_us", c_int64),
         ("image_forward_us", c_int64),
+        ("device_bytes", c_uint64),
     ]
 
 
@@ -269,6 +286,9 @@ class c4c_frame(ctypes.Structure):
         ("color_range", c_uint32),
         ("rotation", c_uint32),
         ("reserved", c_uint32),
+        ("location", c_uint32),
+        ("device_index", c_uint32),
+        ("stream", c_void_p),
     ]
 
 
@@ -286,6 +306,8 @@ class c4c_video_options(ctypes.Structure):
         ("decode_threads", c_uint32),
         ("stream_index_plus_1", c_uint32),
         ("max_pixels", c_uint64),
+        ("hwaccel", c_uint32),
+        ("hwaccel_device", c_uint32),
     ]
 
 
@@ -306,6 +328,7 @@ _P, _N, _S = c_void_p, c_size_t, c_int32
 FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "c4c_create": (_S, [_P, _P, _P]),
     "c4c_free": (None, [_P]),
+    "c4c_trim": (_S, [_P, _P]),
     "c4c_dim": (_N, [_P]),
     "c4c_get_info": (_S, [_P, _P, _P]),
     "c4c_get_stats": (_S, [_P, _P, _P]),
@@ -329,5 +352,6 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "c4c_version": (c_char_p, []),
     "c4c_abi_version": (c_uint32, []),
     "c4c_build_info": (c_char_p, []),
+    "c4c_cuda_devices": (_S, [_P, _P]),
     "c4c_similarity": (_S, [_P, _N, _P, _N, _N, _P, _N, _P]),
 }

@@ -6,7 +6,7 @@ import ctypes
 import logging
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_float, c_int32, c_int64, c_void_p
 from typing import Any, Callable, Literal, NoReturn, Union, cast, overload
 
@@ -30,11 +30,11 @@ from ._abi import (
 )
 from ._calls import Callbacks, CancelToken, interruptible, microseconds
 from ._errors import Error, error
-from ._frames import FrameLike, choice, pack
+from ._frames import FramesLike, choice, pack, unsigned
 from ._handle import Handle, Log, call
 from ._library import lib
 from ._sources import Reader, VideoSource, encode, memory, path_text
-from ._types import Info, Segments, Stats, Vectors, VideoOptions, unsigned
+from ._types import Info, Segments, Stats, Vectors, VideoOptions
 
 Path = Union[str, "os.PathLike[str]"]
 #: `progress(done, total)`, or an object with `update(n)`, as tqdm's bars are.
@@ -72,14 +72,18 @@ class Model:
         modality: "both", or "text" or "video" to load that tower only.
         model_name: "clip_vit_b32" or "clip_vit_b16": the weights must be that model's. None: whatever they are.
         tokenizer: a tokenizer.json. None: the one in a Hugging Face folder, else CLIP's own.
-        device: "auto" or "cpu".
-        precision: "auto", "f32", "bf16" or "int8".
+        device: "auto", the first GPU where CUDA can be used, else the CPU, and `info.device_note` says why; "cpu";
+            "cuda", which is "cuda:0"; "cuda:1"; several as "cuda:0,cuda:1", or all as "cuda:*". `DeviceError` with the
+            reason where a GPU that is named cannot be used.
+        precision: "auto", "f32", "bf16", "f16" on GPUs or "int8" on CPUs.
         head: "auto", "mean", "seq_transf", "seq_lstm" or "tight_transf".
         activation: "auto", "quick_gelu" or "gelu".
         max_words: token ids that a text is cut to, start and end counted. 0: 32.
         raw_output: leave out the last normalisation.
         strict_text: a text with more than `max_words` ids is an error.
-        num_threads: threads of one forward pass. 0: one per core that the process may use.
+        cuda_graphs: on GPUs, replay recorded passes instead of launching every kernel of each. Without, small batches
+            are slower, and the memory that the recordings hold stays free.
+        num_threads: threads of one forward pass on the CPU. 0: one per core that the process may use.
         max_batch: most images in one forward pass. 0: chosen.
         max_batch_delay: seconds that a lone request waits for others' to share its forward pass.
         log: receives the library's messages, from any thread: a `logging.Logger`, or a function of a `LogLevel` and a
@@ -103,6 +107,7 @@ class Model:
         max_words: int = 0,
         raw_output: bool = False,
         strict_text: bool = False,
+        cuda_graphs: bool = True,
         num_threads: int = 0,
         max_batch: int = 0,
         max_batch_delay: float = 0.0,
@@ -122,7 +127,9 @@ class Model:
             head=choice(Head, head, "head"),
             activation=choice(Activation, activation, "activation"),
             max_words=unsigned("max_words", max_words),
-            flags=(OptionFlag.RAW_OUTPUT if raw_output else 0) | (OptionFlag.STRICT_TEXT if strict_text else 0),
+            flags=(OptionFlag.RAW_OUTPUT if raw_output else 0)
+            | (OptionFlag.STRICT_TEXT if strict_text else 0)
+            | (0 if cuda_graphs else OptionFlag.NO_CUDA_GRAPHS),
             num_threads=unsigned("num_threads", num_threads),
             max_batch=unsigned("max_batch", max_batch),
             max_batch_delay_us=unsigned("max_batch_delay", microseconds("max_batch_delay", max_batch_delay)),
@@ -170,6 +177,12 @@ class Model:
         self._handle.call(lib.c4c_get_stats, byref(stats))
         return Stats.from_c(stats)
 
+    def trim(self) -> None:
+        """Gives back memory that is held for speed and not in use: the recordings of a GPU's passes, and what libtorch
+        and the C library keep for all models of the process. Waits for the passes that run; the next ones are slower.
+        """
+        self._handle.call(lib.c4c_trim)
+
     def embed_text(
         self,
         texts: str | Sequence[str],
@@ -188,7 +201,7 @@ class Model:
 
     def embed_frames(
         self,
-        frames: Iterable[FrameLike],
+        frames: FramesLike,
         format: PixelFormat | str | None = None,
         *,
         color_matrix: Matrix | str = Matrix.UNKNOWN,
@@ -201,17 +214,19 @@ class Model:
         """Embeds one video given as its frames in the order of time: `[dim]`.
 
         `frames` is an array `[n, h, w, channels]`, or any iterable of pictures of any sizes: arrays, PIL images,
-        `Frame`s. `Frame` says what `format`, `color_matrix`, `color_range` and `rotation` mean; here they hold for all
-        that are no `Frame`s.
+        `Frame`s. Arrays may be in a GPU's memory, all of them then: CUDA tensors of PyTorch, arrays of CuPy.
+        `Frame` says what `format`, `color_matrix`, `color_range` and `rotation` mean; here they hold for all that are
+        no `Frame`s.
         """
         packed = pack(frames, format, color_matrix, color_range, rotation)
         return self._embed(
-            lib.c4c_embed_frames, (packed.array, packed.count), _room((self.dim,), out), timeout, cancel, keep=packed
-        )
+            lib.c4c_embed_frames, (packed.array, packed.count), _room((self.dim,), out), timeout, cancel,
+            keep=packed, here=packed.of_this_thread,
+        )  # fmt: skip
 
     def embed_images(
         self,
-        images: Iterable[FrameLike],
+        images: FramesLike,
         format: PixelFormat | str | None = None,
         *,
         color_matrix: Matrix | str = Matrix.UNKNOWN,
@@ -230,12 +245,13 @@ class Model:
             timeout,
             cancel,
             keep=packed,
+            here=packed.of_this_thread,
         )
 
     def score(
         self,
         texts: str | Sequence[str],
-        frames: Iterable[FrameLike],
+        frames: FramesLike,
         format: PixelFormat | str | None = None,
         *,
         color_matrix: Matrix | str = Matrix.UNKNOWN,
@@ -252,8 +268,9 @@ class Model:
         packed = pack(frames, format, color_matrix, color_range, rotation)
         out = _room(() if isinstance(texts, str) else (count,), out)
         return self._embed(
-            lib.c4c_score, (pointers, count, packed.array, packed.count), out, timeout, cancel, keep=packed
-        )
+            lib.c4c_score, (pointers, count, packed.array, packed.count), out, timeout, cancel,
+            keep=packed, here=packed.of_this_thread,
+        )  # fmt: skip
 
     def embed_video(
         self,
@@ -404,15 +421,20 @@ class Model:
         callbacks: Callbacks | None = None,
         *,
         keep: object = None,
+        here: bool = False,
         path: str | None = None,
     ) -> Vectors:
-        """A call that may take long. `keep` is what `inputs` point to."""
+        """A call that may take long. `keep` is what `inputs` point to. `here`: on this thread, where Ctrl-C has to wait
+        for it."""
 
         def body(token: CancelToken | None) -> object:
             self._handle.embed(function, inputs, timeout, token, (_address(out), out.size), path)
             return keep
 
-        interruptible(body, cancel, callbacks)
+        if here:
+            body(cancel)
+        else:
+            interruptible(body, cancel, callbacks)
         return out
 
 

@@ -14,6 +14,7 @@ from ._abi import (
     Activation,
     Color,
     Head,
+    HwAccel,
     Modality,
     Precision,
     Sampling,
@@ -24,16 +25,9 @@ from ._abi import (
     c4c_video_options,
 )
 from ._calls import microseconds
-from ._frames import choice
+from ._frames import choice, unsigned
 
 Vectors = npt.NDArray[np.float32]
-
-
-def unsigned(name: str, value: int, bits: int = 32) -> int:
-    """A number that fits its C field; ctypes would cut it without a word."""
-    if not 0 <= value < 1 << bits:
-        raise ValueError(f"{name}: {value} is not from 0 to 2**{bits} - 1")
-    return int(value)
 
 
 @dataclass(frozen=True)
@@ -55,6 +49,8 @@ class VideoOptions:
         decode_threads: 0: one per core that the process may use.
         stream_index: None: the best video stream.
         max_pixels: the most pixels that a frame may have. 0: 8192 * 8192.
+        hwaccel: what decodes: "none", the CPU, or "cuda", NVDEC of the GPU `hwaccel_device`.
+        hwaccel_device: CUDA's number of that GPU, else 0.
     """
 
     num_frames: int = 0
@@ -70,6 +66,8 @@ class VideoOptions:
     decode_threads: int = 0
     stream_index: int | None = None
     max_pixels: int = 0
+    hwaccel: HwAccel | str = HwAccel.NONE
+    hwaccel_device: int = 0
 
     def to_c(self) -> c4c_video_options:
         """The struct for a call."""
@@ -92,6 +90,8 @@ class VideoOptions:
             decode_threads=unsigned("decode_threads", self.decode_threads),
             stream_index_plus_1=0 if self.stream_index is None else unsigned("stream_index", self.stream_index, 31) + 1,
             max_pixels=unsigned("max_pixels", self.max_pixels, 64),
+            hwaccel=choice(HwAccel, self.hwaccel, "hwaccel"),
+            hwaccel_device=unsigned("hwaccel_device", self.hwaccel_device),
         )
 
 
@@ -119,6 +119,7 @@ class Info:
     device: str
     model_name: str
     weights: str
+    device_note: str
 
     @classmethod
     def from_c(cls, c: c4c_info) -> Info:
@@ -158,6 +159,7 @@ class Stats:
     preprocess_us: int
     text_forward_us: int
     image_forward_us: int
+    device_bytes: int
 
     @classmethod
     def from_c(cls, c: c4c_stats) -> Stats:

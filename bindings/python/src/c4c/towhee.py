@@ -10,6 +10,10 @@ or the one that imports them, `from c4c import towhee as ops`. Towhee itself is 
 What differs, on purpose: weights must be named, since none are shipped, and are refused where the operator would go on
 with random numbers; a modality that there is not is refused at once; no frames are an error, and more than 12 are none.
 Besides what the operator takes, `clip4clip` takes a path for a video, and a list of str for texts.
+
+`device` is where the model computes, as with the operator: 'cuda', 'cuda:1', 'cpu', also a `torch.device`. None takes
+the first GPU, and the CPU where there is none that can be used: the operator's `model.info.device_note` says why. On a
+GPU it computes in half precision; `precision='f32'` among the options asks for more.
 """
 
 from __future__ import annotations
@@ -81,7 +85,8 @@ class clip4clip:
         model_name: "clip_vit_b32" or "clip_vit_b16"; the weights must be that model's. None: whatever they are.
         modality: "text" or "video".
         weight_path: CLIP4Clip's `pytorch_model.bin.N`, or whatever else `c4c.Model` loads.
-        device: None: the best there is.
+        device: 'cpu', 'cuda', 'cuda:1' or whatever else `c4c.Model` takes, or a `torch.device`. None: the first GPU,
+            else the CPU. A GPU that is named and cannot be used is a `DeviceError` with the reason.
         options: more of `c4c.Model`'s, by name.
 
     Any number of threads may call it.
@@ -92,16 +97,17 @@ class clip4clip:
         model_name: str | None,
         modality: str,
         weight_path: str | os.PathLike[str] | None = None,
-        device: str | None = None,
+        device: Any = None,
         **options: Any,
     ) -> None:
         if modality not in ("text", "video"):
             raise ValueError(f"modality[{modality}] not implemented: 'text' or 'video'")
         if weight_path is None:
             raise ValueError("weight_path: the package ships no weights; name CLIP4Clip's pytorch_model.bin.N")
+        device = "auto" if device is None else str(device)  # a torch.device is written as it is named
         self._made_with = model_name, modality, os.fspath(weight_path), device, options
         #: The `c4c.Model` behind it.
-        self.model = Model(weight_path, modality=modality, model_name=model_name, device=device or "auto", **options)
+        self.model = Model(weight_path, modality=modality, model_name=model_name, device=device, **options)
         self.modality = modality
 
     def __call__(self, data: Any) -> Vectors | list[Vectors]:
@@ -133,7 +139,7 @@ class clip4clip:
         self.model.close()
 
 
-def _again(model_name: str | None, modality: str, weights: str, device: str | None, options: Any) -> clip4clip:
+def _again(model_name: str | None, modality: str, weights: str, device: str, options: Any) -> clip4clip:
     """An operator that comes out of a pickle, in a process that may be another, has a model of its own."""
     return clip4clip(model_name, modality, weights, device, **options)
 
