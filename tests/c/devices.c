@@ -1,4 +1,5 @@
-/* Where a model computes: what may be named, and what is said where it cannot be had. For machines with GPUs and without.
+/* Where a model computes: what may be named, and what is said where it cannot be had. For machines with GPUs and
+ * without.
  *
  *     devices WEIGHTS
  */
