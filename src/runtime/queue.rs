@@ -14,7 +14,7 @@ use super::stats::Counters;
 use crate::clip::{Clip, Ids, Image};
 use crate::error::{Error, Result};
 
-/// Bytes of images that may wait or be in a pass, but room for two passes at least.
+/// Bytes of images that may wait or be in a pass, but room for one more pass than there are threads at least.
 const IMAGE_ROOM: usize = 64 << 20;
 /// Bytes of token ids.
 const TEXT_ROOM: usize = 4 << 20;
@@ -140,7 +140,7 @@ impl<C> Shared<C> {
             queue: Mutex::new(Queue::new(threads)),
             wake: Condvar::new(),
             text_room: Permits::new(TEXT_ROOM),
-            image_room: Permits::new(IMAGE_ROOM.max(2 * limits.max_batch * image_bytes)),
+            image_room: Permits::new(IMAGE_ROOM.max((threads + 1) * limits.max_batch * image_bytes)),
             counters: Counters::default(),
             limits,
         })
