@@ -482,8 +482,9 @@ enum c4c_hwaccel
    */
   C4C_HWACCEL_NONE = 0,
   /**
-   * NVDEC of the GPU `hwaccel_device`, through FFmpeg. Streams that it does not decode are decoded on the CPU. Decoders may
-   * round differently where a codec's standard lets them, and chroma is NV12 instead of I420.
+   * NVDEC of the GPU `hwaccel_device`, through FFmpeg; `C4C_E_DEVICE` with the reason where that cannot be had. The CPU decodes
+   * streams that NVDEC does not, and all with `C4C_STRICT_DECODE`. Pictures are the CPU's but for damaged streams and codecs
+   * whose standards let decoders round.
    */
   C4C_HWACCEL_CUDA = 1,
 };
@@ -1319,8 +1320,8 @@ c4c_status c4c_score(const struct c4c_model *model,
  * @param err      filled on failure; may be NULL
  * @return C4C_OK; C4C_E_INVALID_ARGUMENT, also for a `start_us` behind the video's end; C4C_E_BUFFER_TOO_SMALL;
  *         C4C_E_UNSUPPORTED; C4C_E_MODALITY on a model without vision tower; C4C_E_MEDIA_IO, C4C_E_MEDIA_FORMAT,
- *         C4C_E_NO_VIDEO, C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE; C4C_E_CANCELLED,
- *         C4C_E_TIMEOUT
+ *         C4C_E_NO_VIDEO, C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE; C4C_E_DEVICE with `hwaccel`;
+ *         C4C_E_CANCELLED, C4C_E_TIMEOUT
  *
  * The first such call in a process gives FFmpeg a log callback, which drops the messages about this library's own work
  * (and, while it decodes on several threads, those that do not tell whose they are) and hands all others to
@@ -1407,8 +1408,8 @@ c4c_status c4c_embed_video_io(const struct c4c_model *model,
  * @param statuses            receives `n_paths` results; untouched on error. NULL: the first file that fails is an error of
  *                            the call
  * @param err                 filled on failure; may be NULL
- * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY; C4C_E_CANCELLED, also when `progress`
- *         returned non-zero; C4C_E_TIMEOUT; a file's status where `statuses` is NULL
+ * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY; C4C_E_DEVICE with `hwaccel`;
+ *         C4C_E_CANCELLED, also when `progress` returned non-zero; C4C_E_TIMEOUT; a file's status where `statuses` is NULL
  *
  * Thread-safety: any number of threads may call this on one model.
  */

@@ -34,7 +34,9 @@ pub use error::{Error, Result, Status};
 pub use image::{Frame, Matrix, Orientation, PixelFormat};
 pub use inspect::{inspect, Inspection};
 pub use model::{Info, Model, Segments};
-pub use options::{Activation, Color, Head, Modality, ModelName, Options, Precision, Sampling, Seek, VideoOptions};
+pub use options::{
+    Activation, Color, Head, HwAccel, Modality, ModelName, Options, Precision, Sampling, Seek, VideoOptions,
+};
 pub use runtime::{cuda_devices, Call, Cancel, Device, Devices, Level, Log, Stats};
 pub use text::Tokenizer;
 pub use video::{pictures, Media, Picture, Source};

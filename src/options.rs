@@ -192,6 +192,13 @@ pub enum Color {
     Operator,
 }
 
+/// What decodes instead of the CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HwAccel {
+    /// NVDEC of the GPU with this number of CUDA's, through FFmpeg.
+    Cuda(usize),
+}
+
 /// How a video is sampled and decoded.
 #[derive(Clone, Debug)]
 pub struct VideoOptions {
@@ -217,6 +224,9 @@ pub struct VideoOptions {
     pub stream_index: Option<usize>,
     /// The most pixels that one frame may have.
     pub max_pixels: u64,
+    /// What decodes; `None`: the CPU, which also decodes streams that the hardware does not, and all with `strict_decode`,
+    /// since the hardware does not tell of damage.
+    pub hwaccel: Option<HwAccel>,
 }
 
 impl VideoOptions {
@@ -240,6 +250,7 @@ impl Default for VideoOptions {
             decode_threads: None,
             stream_index: None,
             max_pixels: Self::DEFAULT_MAX_PIXELS,
+            hwaccel: None,
         }
     }
 }

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use c4c::{Call, Frame, Log, Model, Options, PixelFormat, Status, VideoOptions};
+use c4c::{pictures, Call, Frame, HwAccel, Log, Model, Options, PixelFormat, Source, Status, VideoOptions};
 use support::checkpoint::{Writer, TINY};
 use support::distance;
 use support::media::{decode_all, ffmpeg, real_media, test_video};
@@ -245,6 +245,57 @@ fn bounds_and_choices() {
     }
     let five = embed(VideoOptions { num_frames: 5, ..Default::default() }).unwrap();
     assert_ne!(best, five);
+}
+
+/// Where there is a GPU, its decoder gives the pictures of the CPU's, bit for bit, as the standards of these codecs
+/// ask; where there is none, the error says why. What a GPU that is faked gives is tested in `hwaccel.rs`.
+#[test]
+fn nvdec_gives_the_same_pictures_or_says_why_not() {
+    let setup = Setup::new();
+    let vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt", "yuv420p"];
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("h264.mp4", "320x240", &["-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "20"]),
+        ("cropped.mkv", "318x178", &["-c:v", "libx264", "-pix_fmt", "yuv420p"]),
+        ("interlaced.ts", "320x240", &["-c:v", "libx264", "-pix_fmt", "yuv420p", "-flags", "+ildct+ilme"]),
+        ("full_range.mp4", "320x240", &["-c:v", "libx264", "-pix_fmt", "yuvj420p"]),
+        ("h265.mp4", "320x240", &["-c:v", "libx265", "-x265-params", "log-level=none", "-pix_fmt", "yuv420p"]),
+        ("10_bits.mkv", "320x240", &["-c:v", "libx265", "-x265-params", "log-level=none", "-pix_fmt", "yuv420p10le"]),
+        ("vp9.webm", "320x240", &vp9),
+        ("odd.webm", "321x179", &vp9),
+        ("av1.mkv", "320x240", &["-c:v", "libsvtav1", "-preset", "12", "-pix_fmt", "yuv420p"]),
+        ("444.mkv", "320x240", &["-c:v", "libx264", "-pix_fmt", "yuv444p"]),
+    ];
+    let on_cpu = VideoOptions::default();
+    let on_gpu = VideoOptions { hwaccel: Some(HwAccel::Cuda(0)), ..Default::default() };
+    for &(name, size, encode) in cases {
+        let path = setup.path(name);
+        test_video(&path, size, 25, 60, encode);
+        let decode = |options| pictures(Source::Path(&path), options, &Call::default());
+        let (expected, ..) = decode(&on_cpu).unwrap();
+        match decode(&on_gpu) {
+            Ok((found, ..)) => assert!(found == expected, "{name}"),
+            Err(e) => {
+                println!("{e}");
+                assert_eq!(e.status(), Status::Device, "{e}");
+                let said = ["video.hwaccel: CUDA device 0", "C4C_HWACCEL_NONE"];
+                assert!(said.iter().all(|part| e.message().contains(part)), "{e}");
+                // SAFETY: the driver's own library, if there is one; nothing of it is called.
+                let driver = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_LAZY) };
+                assert_eq!(e.message().contains("libcuda.so.1"), driver.is_null(), "{e}");
+            }
+        }
+    }
+    // Of many files it is an error of the call, and of none of them.
+    let none = VideoOptions { hwaccel: Some(HwAccel::Cuda(4095)), ..Default::default() };
+    let path = setup.path("h264.mp4");
+    let many = setup.model.embed_video_paths(&[&path, &path], &none, &Call::default(), &mut |_| true).unwrap_err();
+    let windows =
+        setup.model.embed_segments(Source::Path(&path), &none, (500_000, 500_000), &Call::default()).unwrap_err();
+    let memory = std::fs::read(&path).unwrap();
+    let one = setup.model.embed_video(Source::Memory(&memory), &none, &Call::default()).unwrap_err();
+    for error in [&many, &windows, &one] {
+        assert_eq!((error.status(), error.message()), (Status::Device, one.message()));
+    }
 }
 
 /// Files that nobody here made, in the folder that C4C_MEDIA names.

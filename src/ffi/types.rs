@@ -199,8 +199,9 @@ pub enum c4c_seek {
 pub enum c4c_hwaccel {
     /// The CPU.
     C4C_HWACCEL_NONE = 0,
-    /// NVDEC of the GPU `hwaccel_device`, through FFmpeg. Streams that it does not decode are decoded on the CPU. Decoders may
-    /// round differently where a codec's standard lets them, and chroma is NV12 instead of I420.
+    /// NVDEC of the GPU `hwaccel_device`, through FFmpeg; `C4C_E_DEVICE` with the reason where that cannot be had. The CPU decodes
+    /// streams that NVDEC does not, and all with `C4C_STRICT_DECODE`. Pictures are the CPU's but for damaged streams and codecs
+    /// whose standards let decoders round.
     C4C_HWACCEL_CUDA = 1,
 }
 

@@ -11,7 +11,7 @@ use super::read::{self, Output};
 use super::structs::{c4c_call, c4c_error, c4c_io, c4c_video_options};
 use super::types::{c4c_progress_fn, c4c_status, c4c_video_flag, C4C_SEEK_SIZE};
 use crate::error::{Error, Result};
-use crate::options::{Color, Sampling, Seek, VideoOptions};
+use crate::options::{Color, HwAccel, Sampling, Seek, VideoOptions};
 use crate::video::{Media, Source};
 
 /// Embeds a video file.
@@ -25,8 +25,8 @@ use crate::video::{Media, Source};
 /// @param err      filled on failure; may be NULL
 /// @return C4C_OK; C4C_E_INVALID_ARGUMENT, also for a `start_us` behind the video's end; C4C_E_BUFFER_TOO_SMALL;
 ///         C4C_E_UNSUPPORTED; C4C_E_MODALITY on a model without vision tower; C4C_E_MEDIA_IO, C4C_E_MEDIA_FORMAT,
-///         C4C_E_NO_VIDEO, C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE; C4C_E_CANCELLED,
-///         C4C_E_TIMEOUT
+///         C4C_E_NO_VIDEO, C4C_E_LIMIT, C4C_E_FORBIDDEN; C4C_E_DECODE with C4C_STRICT_DECODE; C4C_E_DEVICE with `hwaccel`;
+///         C4C_E_CANCELLED, C4C_E_TIMEOUT
 ///
 /// The first such call in a process gives FFmpeg a log callback, which drops the messages about this library's own work
 /// (and, while it decodes on several threads, those that do not tell whose they are) and hands all others to
@@ -137,8 +137,8 @@ pub unsafe extern "C" fn c4c_embed_video_io(
 /// @param statuses            receives `n_paths` results; untouched on error. NULL: the first file that fails is an error of
 ///                            the call
 /// @param err                 filled on failure; may be NULL
-/// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY; C4C_E_CANCELLED, also when `progress`
-///         returned non-zero; C4C_E_TIMEOUT; a file's status where `statuses` is NULL
+/// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_MODALITY; C4C_E_DEVICE with `hwaccel`;
+///         C4C_E_CANCELLED, also when `progress` returned non-zero; C4C_E_TIMEOUT; a file's status where `statuses` is NULL
 ///
 /// Thread-safety: any number of threads may call this on one model.
 #[no_mangle]
@@ -284,6 +284,14 @@ pub(super) fn video_options(video: *const c4c_video_options) -> Result<VideoOpti
         1 => Color::Operator,
         other => return Err(Error::invalid(format_args!("video.color {other} is unknown"))),
     };
+    let hwaccel = match (video.hwaccel, video.hwaccel_device) {
+        (0, 0) => None,
+        (0, n) => {
+            return Err(Error::invalid(format_args!("video.hwaccel_device is {n}, it is for C4C_HWACCEL_CUDA only")))
+        }
+        (1, n) => Some(HwAccel::Cuda(n as usize)),
+        (other, _) => return Err(Error::invalid(format_args!("video.hwaccel {other} is unknown"))),
+    };
     let has = |flag: c4c_video_flag| video.flags & flag as u32 != 0;
     let known =
         [c4c_video_flag::C4C_APPLY_ROTATION, c4c_video_flag::C4C_ALLOW_NETWORK, c4c_video_flag::C4C_STRICT_DECODE];
@@ -306,5 +314,6 @@ pub(super) fn video_options(video: *const c4c_video_options) -> Result<VideoOpti
             0 => VideoOptions::DEFAULT_MAX_PIXELS,
             n => n,
         },
+        hwaccel,
     })
 }

@@ -40,6 +40,7 @@ impl Model {
     ) -> Result<Vec<Result<Array1<f32>>>> {
         self.gives_vectors()?;
         self.resolution()?;
+        video::check_hwaccel(options)?;
         let threads = options.decode_threads.unwrap_or_else(|| self.cores.count());
         let side_by_side = threads.min(paths.len()).max(1);
         let alone = VideoOptions { decode_threads: Some((threads / side_by_side).max(1)), ..options.clone() };

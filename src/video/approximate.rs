@@ -5,6 +5,7 @@ use std::cell::Cell;
 use ffmpeg_next as ffmpeg;
 
 use ffmpeg::ffi;
+use ffmpeg::ffi::AVPixelFormat;
 use ffmpeg::util::frame::video::Video as VideoFrame;
 
 use super::convert::Converter;
@@ -45,20 +46,21 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
     let targets: Vec<i64> = numbers.iter().map(|&n| stated.timeline.frames[n as usize].time_us).collect();
     let name = opened.name.clone();
     let seekable = opened.is_seekable();
-    let mut decoder = Decoder::open(&opened, work.options, work.threads())?;
+    let mut decoder = Decoder::open(&opened, work, work.threads())?;
     let mut converter = Converter::new(&opened, work.options)?;
     let mut preprocessor = Preprocessor::new(work.side);
     let mut demuxer = Demuxer::new(opened, work.options);
 
     let position = Cell::new(0);
-    let mut last = VideoFrame::empty();
+    let (mut last, mut software) = (VideoFrame::empty(), AVPixelFormat::AV_PIX_FMT_NONE);
     let mut frame = |decoded: Decoded| -> Result<bool> {
         keep(&mut last, decoded.frame)?;
+        software = decoded.software;
         let time = decoded.pts.map(|pts| microseconds(pts.saturating_sub(stated.start), stated.time_base));
         // A frame without a time is the next one.
         while targets.get(position.get()).is_some_and(|&t| time.is_none_or(|time| time >= t - stated.half_us)) {
             let at = position.replace(position.get() + 1);
-            sink.take(at, work.picture(&mut converter, &mut preprocessor, decoded.frame)?)?;
+            sink.take(at, work.picture(&mut converter, &mut preprocessor, decoded.frame, software)?)?;
             if time.is_none() {
                 break;
             }
@@ -67,12 +69,10 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
     };
     // The target that was sought for, and where packets were read last.
     let (mut sought, mut read_us) = (None, i64::MIN);
-    let mut turn = work.turn(work.threads(), work.call)?;
+    let mut turn = work.turn(decoder.threads(), work.call)?;
     while let Some(&target) = targets.get(position.get()) {
         work.call.check()?;
-        if let Some(turn) = &mut turn {
-            turn.breathe(work.call)?;
-        }
+        work.breathe(&mut turn, &mut decoder)?;
         if seekable && sought != Some(position.get()) {
             sought = Some(position.get());
             if demuxer.is_ahead(target, read_us, stated.start, stated.time_base)? {
@@ -99,7 +99,7 @@ pub(super) fn run<'a>(mut opened: Opened<'a>, work: &Work<'a>, sink: &mut dyn Si
         return Err(Error::new(Status::MediaFormat, format_args!("video: not one frame of `{name}` can be decoded")));
     }
     for at in missing {
-        sink.take(at, work.picture(&mut converter, &mut preprocessor, &last)?)?;
+        sink.take(at, work.picture(&mut converter, &mut preprocessor, &last, software)?)?;
     }
     demuxer.check_io()?;
     let total = stated.timeline.frames.len() as u64;

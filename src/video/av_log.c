@@ -4,11 +4,16 @@
 #include <libavutil/log.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 /* This library's decoders shift their levels by this (AVCodecContext.log_level_offset): their threads are not ours. */
 enum { OURS = 128 };
 
 static _Thread_local int quiet;
+/* What this thread's errors are appended to, NUL-terminated, or NULL. */
+static _Thread_local char *kept;
+static _Thread_local size_t kept_size;
 /* How many of this library's decoders with threads of their own there are. */
 static atomic_int threaded;
 
@@ -32,6 +37,13 @@ static int may_be_ours(const void *context) {
 }
 
 static void callback(void *context, int level, const char *format, va_list arguments) {
+    if (kept != NULL && (level & 0xff) <= AV_LOG_ERROR) {
+        size_t length = strlen(kept);
+        va_list copy;
+        va_copy(copy, arguments);
+        vsnprintf(kept + length, kept_size - length, format, copy);
+        va_end(copy);
+    }
     if (quiet == 0 && !is_ours(context) && !may_be_ours(context))
         av_log_default_callback(context, level, format, arguments);
 }
@@ -40,6 +52,12 @@ __attribute__((visibility("hidden"))) void c4c_av_log_install(void) { av_log_set
 
 /* Nests: +1 when this thread enters FFmpeg on behalf of this library, -1 when it leaves. */
 __attribute__((visibility("hidden"))) void c4c_av_log_quiet(int change) { quiet += change; }
+
+/* From now on errors of this thread go into so many bytes at `text`, which is empty; NULL ends that. */
+__attribute__((visibility("hidden"))) void c4c_av_log_keep(char *text, size_t size) {
+    kept = text;
+    kept_size = size;
+}
 
 /* +1 before such a decoder is opened, -1 after it was closed. */
 __attribute__((visibility("hidden"))) void c4c_av_log_threaded(int change) { atomic_fetch_add(&threaded, change); }

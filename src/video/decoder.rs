@@ -1,23 +1,19 @@
-//! One decoder: packets with numbers in, frames with the same numbers out.
+//! One decoder: packets with numbers in, frames with the same numbers out. Where a device decodes, that ends with a
+//! decoder on the CPU if it does not take the stream.
 
-use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use ffmpeg_next as ffmpeg;
 
-use ffmpeg::codec::threading;
+use ffmpeg::codec::Context;
 use ffmpeg::ffi;
 use ffmpeg::util::frame::video::Video as VideoFrame;
 use ffmpeg::Packet;
 
-use super::log;
+use super::open::{self, Limit, CPU, UNDECIDED};
 use super::source::{is_out_of_memory, out_of_memory, Opened};
+use super::{log, Work};
 use crate::error::{Error, Result, Status};
-use crate::options::VideoOptions;
-use crate::thread::without_signals;
-
-/// Has decoders report what they would otherwise conceal.
-const STRICT: i32 = ffi::AV_EF_CRCCHECK | ffi::AV_EF_BITSTREAM | ffi::AV_EF_BUFFER | ffi::AV_EF_EXPLODE;
 
 /// More errors in a row than decoders give before they give up themselves.
 const MOST_ERRORS: usize = 1000;
@@ -26,7 +22,12 @@ const MOST_ERRORS: usize = 1000;
 pub(super) struct Decoder {
     inner: ffmpeg::decoder::Video,
     /// Dropped after the decoder, whose threads end with it.
-    _threaded: Option<log::Threaded>,
+    threaded: Option<log::Threaded>,
+    /// While a device has not taken the stream: the decoder for the CPU, to be opened, and its threads.
+    spare: Option<(Context, usize)>,
+    /// It went from a device to the CPU, and nobody has asked yet.
+    moved: bool,
+    threads: usize,
     frame: VideoFrame,
     limit: Box<Limit>,
     strict: bool,
@@ -38,15 +39,12 @@ pub(super) struct Decoder {
     pub corrupt: u64,
 }
 
-/// What the decoder's own threads check before they take memory for a frame.
-struct Limit {
-    max_pixels: u64,
-    exceeded: AtomicBool,
-}
-
 /// A frame that came out.
 pub(super) struct Decoded<'a> {
+    /// In main memory or on a device.
     pub frame: &'a VideoFrame,
+    /// The format that it has, or would have if the CPU had decoded it.
+    pub software: ffi::AVPixelFormat,
     /// The number of its packet, if that had one.
     pub number: Option<i64>,
     /// When it is shown, if its packet had no number.
@@ -59,54 +57,82 @@ pub(super) struct Decoded<'a> {
 pub(super) type Take<'t> = dyn FnMut(Decoded) -> Result<bool> + 't;
 
 impl Decoder {
-    pub(super) fn open(opened: &Opened, options: &VideoOptions, threads: usize) -> Result<Decoder> {
-        let stream = opened.stream()?;
-        let codec = stream.parameters().id();
-        let failed = |e: ffmpeg::Error| match e {
-            ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN } => {
-                Error::new(Status::OutOfMemory, "video: no threads for the decoder; set decode_threads to 1")
-            }
-            e => Error::new(Status::MediaFormat, format_args!("video: no decoder for codec {codec:?}: {e}")),
-        };
-        let limit = Box::new(Limit { max_pixels: options.max_pixels, exceeded: AtomicBool::new(false) });
-        // Where it must not conceal, FFmpeg's MPEG-4 decoder on several threads can abort the process, and that of H.264 tells
-        // of damage only sometimes.
-        let threads = if options.strict_decode { 1 } else { threads };
-        let mut context = ffmpeg::codec::context::Context::from_parameters(stream.parameters()).map_err(failed)?;
-        context.set_threading(threading::Config { kind: threading::Type::Frame, count: threads, ..Default::default() });
-        // SAFETY: public fields of a context that is not open yet, set as FFmpeg's documentation says; `limit` has an
-        // address of its own and outlives the context.
-        unsafe {
-            let raw = context.as_mut_ptr();
-            (*raw).log_level_offset = log::LEVEL_OFFSET;
-            (*raw).opaque = ptr::from_ref::<Limit>(&limit).cast_mut().cast();
-            (*raw).get_buffer2 = Some(get_buffer);
-            if codec == ffmpeg::codec::Id::AV1 {
-                // dav1d takes its memory elsewhere.
-                (*raw).max_pixels = i64::try_from(options.max_pixels).unwrap_or(i64::MAX);
-            }
-            (*raw).pkt_timebase = stream.time_base().into();
-            if options.strict_decode {
-                (*raw).err_recognition |= STRICT;
-            }
-        }
-        let _threaded = (threads > 1).then(log::Threaded::new);
-        let inner = without_signals(|| context.decoder().video()).map_err(failed)?;
-        let (frame, strict) = (VideoFrame::empty(), options.strict_decode);
-        let by_dav1d = codec == ffmpeg::codec::Id::AV1;
-        Ok(Decoder { inner, _threaded, frame, limit, strict, by_dav1d, unrecovered: false, corrupt: 0 })
+    pub(super) fn open(opened: &Opened, work: &Work, threads: usize) -> Result<Decoder> {
+        Self::of(opened, work, threads, false)
     }
 
     /// The same for one that begins anywhere. Of H.264 that begins at a recovery point, FFmpeg 5 loses the frames that are
     /// still to come at the end, since it does not count them as recovered; this has them come out nevertheless.
-    pub(super) fn open_anywhere(opened: &Opened, options: &VideoOptions, threads: usize) -> Result<Decoder> {
-        let mut decoder = Decoder::open(opened, options, threads)?;
-        if opened.stream()?.parameters().id() == ffmpeg::codec::Id::H264 {
-            decoder.unrecovered = true;
-            // SAFETY: a public field that may be set before any packet.
-            unsafe { (*decoder.inner.as_mut_ptr()).flags |= ffi::AV_CODEC_FLAG_OUTPUT_CORRUPT as i32 };
+    pub(super) fn open_anywhere(opened: &Opened, work: &Work, threads: usize) -> Result<Decoder> {
+        let unrecovered = opened.stream()?.parameters().id() == ffmpeg::codec::Id::H264;
+        Self::of(opened, work, threads, unrecovered)
+    }
+
+    /// Whether a device is asked to decode the stream.
+    pub(super) fn has_device(opened: &Opened, work: &Work) -> Result<bool> {
+        Ok(open::device(opened, work)?.is_some())
+    }
+
+    fn of(opened: &Opened, work: &Work, threads: usize, unrecovered: bool) -> Result<Decoder> {
+        let options = work.options;
+        let codec = opened.stream()?.parameters().id();
+        let limit = Box::new(Limit::new(options.max_pixels));
+        // Where it must not conceal, FFmpeg's MPEG-4 decoder on several threads can abort the process, and that of H.264 tells
+        // of damage only sometimes.
+        let threads = if options.strict_decode { 1 } else { threads };
+        let context = |threads| open::context(opened, options, &limit, threads, unrecovered);
+        let on_device = match open::device(opened, work)? {
+            // FFmpeg has threads wait for each other where a device decodes, and each takes a surface of it.
+            Some((device, codec)) => open::hand_over(context(1)?, device, codec)?,
+            None => None,
+        };
+        let (inner, threaded, spare, threads) = match on_device {
+            Some(inner) => (inner, None, Some((context(threads)?, threads)), 1),
+            None => {
+                let (inner, threaded) = open::start(context(threads)?, threads)?;
+                (inner, threaded, None, threads)
+            }
+        };
+        Ok(Decoder {
+            inner,
+            threaded,
+            spare,
+            moved: false,
+            threads,
+            frame: VideoFrame::empty(),
+            limit,
+            strict: options.strict_decode,
+            by_dav1d: codec == ffmpeg::codec::Id::AV1,
+            unrecovered,
+            corrupt: 0,
+        })
+    }
+
+    /// How many cores it keeps busy.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Whether it went from a device to the CPU since this was asked last.
+    pub(super) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Goes over to the CPU if the device has not taken the stream, which shows at the first packet with a picture;
+    /// whether it did.
+    fn settle(&mut self) -> Result<bool> {
+        match (self.limit.choice.load(Ordering::Relaxed), self.spare.take()) {
+            (CPU, Some((context, threads))) => {
+                (self.inner, self.threaded) = open::start(context, threads)?;
+                (self.threads, self.moved) = (threads, true);
+                Ok(true)
+            }
+            (UNDECIDED, spare) => {
+                self.spare = spare;
+                Ok(false)
+            }
+            _ => Ok(false),
         }
-        Ok(decoder)
     }
 
     /// Decodes a packet and hands every frame that is ready to `take`. Its frame will have `number`, or else the packet's
@@ -122,7 +148,12 @@ impl Decoder {
         }
         // A decoder that is full asks for its frames to be taken before it takes the packet.
         loop {
-            match self.inner.send_packet(packet) {
+            let sent = self.inner.send_packet(packet);
+            // Nothing has come out yet.
+            if self.spare.is_some() && self.settle()? {
+                continue;
+            }
+            match sent {
                 Err(e) if is_again(&e) => {
                     if !self.drain(take)? {
                         break self.flawed("the decoder neither takes a packet nor gives a frame")?;
@@ -165,7 +196,9 @@ impl Decoder {
                     let flawed = flags != 0 || (self.frame.is_corrupt() && !self.unrecovered);
                     // SAFETY: as above.
                     let pts = known(unsafe { (*self.frame.as_ptr()).best_effort_timestamp });
-                    let decoded = Decoded { frame: &self.frame, number: self.frame.pts(), pts, flawed };
+                    // SAFETY: public fields of an open decoder and of its frame, only read.
+                    let software = unsafe { software(self.inner.as_ptr(), self.frame.as_ptr()) };
+                    let decoded = Decoded { frame: &self.frame, software, number: self.frame.pts(), pts, flawed };
                     if take(decoded)? && flawed {
                         self.flawed("the decoder concealed a damaged frame")?;
                     }
@@ -204,19 +237,17 @@ impl Decoder {
     }
 }
 
-unsafe extern "C" fn get_buffer(context: *mut ffi::AVCodecContext, frame: *mut ffi::AVFrame, flags: i32) -> i32 {
-    // SAFETY: FFmpeg calls this with the context that `open` prepared, whose `opaque` is the limit, and with a frame
-    // whose size is set.
+/// The format of a frame, or that which it would have if the CPU had decoded it.
+///
+/// # Safety
+/// An open decoder and a frame of it.
+unsafe fn software(context: *const ffi::AVCodecContext, frame: *const ffi::AVFrame) -> ffi::AVPixelFormat {
+    // SAFETY: as promised.
     unsafe {
-        let limit = &*(*context).opaque.cast::<Limit>();
-        // The size that is shown: what is coded is a little larger.
-        let (width, height) = ((*context).width, (*context).height);
-        let pixels = u64::from(width.unsigned_abs()) * u64::from(height.unsigned_abs());
-        if pixels > limit.max_pixels {
-            limit.exceeded.store(true, Ordering::Relaxed);
-            return -ffi::EINVAL;
+        match (*frame).hw_frames_ctx.is_null() {
+            true => (*context).pix_fmt,
+            false => (*context).sw_pix_fmt,
         }
-        ffi::avcodec_default_get_buffer2(context, frame, flags)
     }
 }
 

@@ -59,7 +59,12 @@ pub(super) fn run(
 ) -> Result<Outcome> {
     let groups = plan(index, numbers);
     let threads = work.threads();
-    let (beside, behind) = groups.split_at(side_by_side(index, &groups, threads));
+    let beside = match Decoder::has_device(demuxer.opened()?, work)? {
+        // One decoder of a device is faster than many of it, and there are others who want it.
+        true => 0,
+        false => side_by_side(index, &groups, threads),
+    };
+    let (beside, behind) = groups.split_at(beside);
     let outcome = parallel(demuxer, index, beside, threads, work, take)
         .and_then(|()| sequential(demuxer, index, behind, threads, work, take));
     match outcome {
@@ -148,7 +153,7 @@ fn sequential(
         return Ok(());
     }
     let mut maker = Maker::new(demuxer, threads, work)?;
-    let mut turn = work.turn(threads, work.call)?;
+    let mut turn = work.turn(maker.decoder.threads(), work.call)?;
     for group in groups {
         demuxer.go_to(group.first, index).map_err(lost)?;
         let packets = (group.first..=group.last).map(|n| demuxer.expect(n, index).map_err(lost));
@@ -259,7 +264,7 @@ impl<'w> Maker<'w> {
     fn new(demuxer: &Demuxer, threads: usize, work: &'w Work<'w>) -> Result<Self> {
         let opened = demuxer.opened()?;
         Ok(Maker {
-            decoder: Decoder::open_anywhere(opened, work.options, threads)?,
+            decoder: Decoder::open_anywhere(opened, work, threads)?,
             converter: Converter::new(opened, work.options)?,
             preprocessor: Preprocessor::new(work.side),
             work,
@@ -302,16 +307,14 @@ impl<'w> Maker<'w> {
             if decoded.flawed {
                 wrong = Some("it has damaged frames");
             } else if let Some(&position) = wanted.get(&number) {
-                take((position, work.picture(converter, preprocessor, decoded.frame)?))?;
+                take((position, work.picture(converter, preprocessor, decoded.frame, decoded.software)?))?;
             }
             Ok(true)
         };
         let mut sent = vec![false; (group.last - group.first + 1) as usize];
         for (number, packet) in (group.first..).zip(packets) {
             work.call.check()?;
-            if let Some(turn) = turn.as_mut() {
-                turn.breathe(work.call)?;
-            }
+            work.breathe(turn, decoder)?;
             let entry = &index.entries[number as usize];
             // What is shown before the group's own frames builds on what comes before the group, and only itself needs it.
             let leads = group.first > 0 && entry.pts < index.entries[group.first as usize].pts;
@@ -349,7 +352,7 @@ pub(super) fn settle_head(demuxer: &mut Demuxer, index: &mut Index, work: &Work)
         _ => return Ok(Outcome::Distrusted("decoding can begin nowhere in it")),
     };
     let mut came = vec![false; head.end as usize];
-    let mut decoder = Decoder::open(demuxer.opened()?, work.options, 1)?;
+    let mut decoder = Decoder::open(demuxer.opened()?, work, 1)?;
     let _turn = work.turn(1, work.call)?;
     let mut take = |decoded: Decoded| -> Result<bool> {
         let number = decoded.number.and_then(|n| usize::try_from(n).ok());

@@ -13,9 +13,11 @@ mod decoder;
 mod demux;
 mod fields;
 mod groups;
+mod hwaccel;
 mod index;
 mod io;
 mod log;
+mod open;
 mod peek;
 mod sample;
 mod segments;
@@ -26,6 +28,7 @@ mod whole;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use ffmpeg_next::ffi::AVPixelFormat;
 use ffmpeg_next::util::frame::video::Video as VideoFrame;
 
 use crate::error::{Error, Result, Status};
@@ -62,15 +65,18 @@ struct Work<'w> {
     finish: &'w Finish<'w>,
     /// Bytes come when they come.
     stalls: bool,
+    /// What decodes instead of the CPU.
+    device: Option<hwaccel::Device>,
     /// In nanoseconds, of all threads.
     preprocess: AtomicU64,
 }
 
 impl<'w> Work<'w> {
-    fn new(terms: &Terms<'w>, source: &Source, finish: &'w Finish<'w>) -> Self {
+    fn new(terms: &Terms<'w>, source: &Source, finish: &'w Finish<'w>) -> Result<Self> {
         let Terms { options, call, cores, side } = *terms;
         let stalls = source.stalls(options);
-        Work { options, call, cores, side, finish, stalls, preprocess: AtomicU64::new(0) }
+        let device = options.hwaccel.map(hwaccel::Device::of).transpose()?;
+        Ok(Work { options, call, cores, side, finish, stalls, device, preprocess: AtomicU64::new(0) })
     }
 
     /// With how many threads to decode.
@@ -86,13 +92,27 @@ impl<'w> Work<'w> {
         }
     }
 
+    /// Lets others decode where it is their turn; the decoder may need more cores by now than it began with.
+    fn breathe(&self, turn: &mut Option<Turn>, decoder: &mut decoder::Decoder) -> Result<()> {
+        if decoder.has_moved() {
+            // Not while holding the old one: two who do that wait for each other.
+            *turn = None;
+            *turn = self.turn(decoder.threads(), self.call)?;
+        }
+        turn.as_mut().map_or(Ok(()), |turn| turn.breathe(self.call))
+    }
+
+    /// What is made of a frame. `software` is its format where a device has not decoded it.
     fn picture(
         &self,
         converter: &mut Converter,
         preprocessor: &mut Preprocessor,
         frame: &VideoFrame,
+        software: AVPixelFormat,
     ) -> Result<Vec<u8>> {
         let start = Instant::now();
+        let mut room = VideoFrame::empty();
+        let frame = hwaccel::fetch(frame, software, &mut room)?;
         let picture = (self.finish)(preprocessor, &converter.rgb(frame)?);
         self.preprocess.fetch_add(u64::try_from(start.elapsed().as_nanos()).unwrap_or(0), Ordering::Relaxed);
         picture
@@ -135,6 +155,14 @@ pub(crate) struct Found {
     pub whole: Option<&'static str>,
     /// What converting, scaling and cropping took, of all threads.
     pub preprocess: Duration,
+}
+
+/// Whether what the options ask for can decode.
+///
+/// # Errors
+/// `Device` with the reason why not.
+pub(crate) fn check_hwaccel(options: &VideoOptions) -> Result<()> {
+    options.hwaccel.map_or(Ok(()), |accel| hwaccel::Device::of(accel).map(drop))
 }
 
 /// Finds the frames that `sink` wants and hands them over.

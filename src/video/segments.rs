@@ -40,7 +40,7 @@ pub(crate) fn segments(
     (window_us, step_us): (i64, i64),
     each: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Found> {
-    let work = Work::new(terms, &source, &square);
+    let work = Work::new(terms, &source, &square)?;
     let mut sink = Segments {
         options: terms.options,
         call: terms.call,

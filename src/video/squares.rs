@@ -33,7 +33,7 @@ pub struct Picture {
 /// `MediaIo`, `MediaFormat`, `NoVideo`, `Limit`, `Forbidden`, `Unsupported`, `InvalidArgument` for a part that does not
 /// exist, `Cancelled`, `Timeout`; `Decode` with `strict_decode`; what `each` returns.
 pub(crate) fn squares(source: Source, terms: &Terms, each: &mut dyn FnMut(Event) -> Result<()>) -> Result<Found> {
-    let work = Work::new(terms, &source, &square);
+    let work = Work::new(terms, &source, &square)?;
     let mut sink = Squares { options: terms.options, picks: Vec::new(), next: 0, each };
     visit(source, &work, &mut sink)
 }
@@ -116,7 +116,7 @@ pub fn pictures(
         Ok(rgb)
     };
     let terms = Terms { options, call, cores: &Cores::of_process(), side: 1 };
-    let work = Work::new(&terms, &source, &finish);
+    let work = Work::new(&terms, &source, &finish)?;
     let mut sink = Pictures { options, numbers: Vec::new(), timeline: Timeline::default(), pictures: Vec::new() };
     let found = visit(source, &work, &mut sink)?;
     Ok((sink.pictures, found.total, found.whole))

@@ -29,7 +29,7 @@ pub(super) fn run(
 ) -> Result<Report> {
     demuxer.rewind()?;
     let opened = demuxer.opened()?;
-    let mut decoder = Decoder::open(opened, work.options, work.threads())?;
+    let mut decoder = Decoder::open(opened, work, work.threads())?;
     let mut converter = Converter::new(opened, work.options)?;
     let mut preprocessor = Preprocessor::new(work.side);
     let (time_base, rate) = {
@@ -58,19 +58,17 @@ pub(super) fn run(
         let time_us = frames.last().map_or(time_us, |last| time_us.max(last.time_us));
         over.set(over.get() || work.options.end_us.is_some_and(|end| time_us >= end));
         if numbers.get(position) == Some(&(frames.len() as u64)) {
-            take((position, work.picture(&mut converter, &mut preprocessor, decoded.frame)?))?;
+            take((position, work.picture(&mut converter, &mut preprocessor, decoded.frame, decoded.software)?))?;
             position += 1;
         }
         frames.push(Shown { time_us, key: decoded.frame.is_key() });
         Ok(true)
     };
     let mut damaged = 0;
-    let mut turn = work.turn(work.threads(), work.call)?;
+    let mut turn = work.turn(decoder.threads(), work.call)?;
     loop {
         work.call.check()?;
-        if let Some(turn) = &mut turn {
-            turn.breathe(work.call)?;
-        }
+        work.breathe(&mut turn, &mut decoder)?;
         let mut packet = match demuxer.read() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,

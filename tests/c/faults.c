@@ -356,6 +356,11 @@ static void video_options(const c4c_model *model, clip *video) {
     VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x8", options.flags = 8);
     VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "flags 0x80000001", options.flags = 0x80000000u | C4C_APPLY_ROTATION);
     VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "decode_threads is 257", options.decode_threads = 257);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "video.hwaccel 2", options.hwaccel = 2);
+    VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "hwaccel_device is 1", options.hwaccel_device = 1);
+    /* No machine has so many. */
+    VIDEO_FAILS(C4C_E_DEVICE, "video.hwaccel: CUDA device 4095", options.hwaccel = C4C_HWACCEL_CUDA;
+                options.hwaccel_device = 4095);
     /* In the order of the fields, whichever are wrong. */
     VIDEO_FAILS(C4C_E_INVALID_ARGUMENT, "num_frames", memset(&options, 0xff, sizeof options);
                 options.struct_size = sizeof options);

@@ -21,6 +21,9 @@
     name(avformat_index_get_entry_from_timestamp) name(avformat_open_input) name(avio_alloc_context) name(avio_close)  \
     name(avio_context_free) name(avio_flush) name(avio_size) name(sws_freeContext) name(sws_getCoefficients)           \
     name(sws_getContext) name(sws_scale) name(sws_setColorspaceDetails)                                                \
+    name(av_buffer_ref) name(av_codec_iterate) name(av_frame_apply_cropping) name(av_frame_copy_props)                 \
+    name(av_hwdevice_ctx_create) name(av_hwframe_transfer_data) name(avcodec_default_get_format)                       \
+    name(avcodec_get_hw_config)                                                                                        \
     name(avutil_version) name(avcodec_version) name(avformat_version) name(swscale_version)                            \
     /* what FFmpeg's libraries call of each other */                                                                   \
     name(av_mallocz) name(av_log) name(av_buffer_alloc) name(av_buffer_unref) name(av_opt_set_defaults)                \
