@@ -7,7 +7,7 @@ use crate::{run, world};
 #[test]
 fn speeds_are_reported() {
     let (red, bars) = (world().video("red.mkv"), world().video("bars.mp4"));
-    let (stdout, _) = run(0, &[&"bench", &"--json", &"--seconds", &"0.01", &red, &bars]);
+    let (stdout, _) = run(0, &[&"bench", &"--json", &"--seconds", &"0.01", &"--device", &"cpu", &red, &bars]);
     let report: Value = serde_json::from_slice(&stdout).unwrap();
     for field in ["load_seconds", "first_vector_seconds", "threads"] {
         assert!(report[field].as_f64().unwrap() > 0.0, "{field}");
@@ -15,7 +15,7 @@ fn speeds_are_reported() {
     if cfg!(target_os = "linux") {
         assert!(report["resident_bytes"].as_u64().unwrap() > 1 << 20);
     }
-    assert_eq!(report["device"], "cpu");
+    assert_eq!((&report["device"], &report["device_note"]), (&Value::from("cpu"), &Value::Null));
     let measurements = report["measurements"].as_array().unwrap();
     let batches: Vec<_> =
         measurements.iter().map(|m| (m["what"].as_str().unwrap(), m["batch"].as_u64().unwrap())).collect();
@@ -32,6 +32,8 @@ fn speeds_are_reported() {
     }
     let (_, stderr) = run(1, &[&"bench", &"--seconds", &"0.01", &"none.mp4"]);
     assert!(stderr.contains("none.mp4"), "{stderr}");
-    let table = String::from_utf8(run(0, &[&"bench", &"--seconds", &"0.01"]).0).unwrap();
+    let table = String::from_utf8(run(0, &[&"bench", &"--seconds", &"0.01", &"--no-cuda-graphs"]).0).unwrap();
     assert!(table.contains("vectors/s") && table.contains("MB resident"), "{table}");
+    // Where no GPU is taken, it says why not.
+    assert!(table.contains("device        cuda:0") || table.contains("not a GPU: "), "{table}");
 }

@@ -132,6 +132,26 @@ fn what_cannot_be_embedded_is_never_missing_silently() {
 }
 
 #[test]
+fn devices_are_chosen() {
+    let demo = tempfile::tempdir().unwrap();
+    std::fs::write(demo.path().join("golden.json"), r#"{"texts":[],"frames":{"vector":[]},"videos":[]}"#).unwrap();
+    std::fs::write(demo.path().join("captions.jsonl"), r#"{"video": "red.mkv", "caption": "red"}"#).unwrap();
+    let (weights, demo) = (world().weights(), demo.path());
+    let commands: [&[&dyn AsRef<OsStr>]; 3] =
+        [&[&"embed", &"--text", &"a"], &[&"bench"], &[&"selftest", &"--model", &weights, &"--demo", &demo]];
+    for command in commands {
+        // No machine has so many, so that this holds with GPUs and without.
+        let (_, stderr) = run(1, &[command, &[&"--device", &"cuda:4000"]].concat());
+        let reason = stderr.strip_prefix("options.device: `cuda:4000` cannot be used: ");
+        assert!(reason.is_some_and(|reason| !reason.starts_with(';')), "{stderr}");
+    }
+    let on_cpu = lines(&run(0, &[&"embed", &"--text", &"a", &"--device", &"cpu", &"--precision", &"f32"]).0);
+    assert_eq!(vector(&on_cpu[0]).len(), world().model.dim());
+    let (_, stderr) = run(1, &[&"embed", &"--text", &"a", &"--device", &"cpu", &"--precision", &"f16"]);
+    assert!(stderr.contains("F16 is for GPUs"), "{stderr}");
+}
+
+#[test]
 fn wrong_usage_and_closed_pipes() {
     let world = world();
     let video = world.video("red.mkv");
@@ -142,6 +162,10 @@ fn wrong_usage_and_closed_pipes() {
     run(2, &[&"bench", &"--seconds", &"nan"]);
     run(2, &[&"embed", &"--text", &"a", &"--threads", &"0"]);
     run(2, &[&"embed", &"--text", &"a", &"--max-words", &"2"]);
+    for device in ["foo", "cuda:x", "cuda:0,cuda:0", ""] {
+        let (_, stderr) = run(2, &[&"embed", &"--text", &"a", &"--device", &device]);
+        assert!(stderr.contains("expected auto, cpu, cuda, cuda:N"), "{stderr}");
+    }
     run(2, &[&"eval", &"--captions", &"c", &"--videos", &".", &"--num-frames", &"0"]);
     run(1, &[&"bench", &"no such file"]);
 

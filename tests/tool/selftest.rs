@@ -91,8 +91,13 @@ fn captions(
 fn selftest_passes_and_fails() {
     let mut demo = Demo::new();
     let passed = demo.selftest(0, &["--precision", "f32", "--threads", "1"]);
-    for part in ["ok     f32   texts", "ok     f32   frames", "ok     f32   videos", "2 of 2 captions", "all 4 checks"]
-    {
+    for part in [
+        "ok     f32   texts",
+        "ok     f32   frames",
+        "ok     f32   videos",
+        "2 of 2 captions",
+        "all 4 checks passed on ",
+    ] {
         assert!(passed.contains(part), "{passed}");
     }
     let weights = world().weights();
@@ -141,8 +146,10 @@ fn selftest_of_all_precisions() {
     assert_eq!(output.status.code(), Some(code), "{text}");
     // How near bf16 and int8 come is a matter of trained weights; that they are compared is not.
     assert_eq!(text.lines().filter(|line| line.starts_with("ok     f32 ")).count(), 4, "{text}");
-    for precision in ["bf16", "int8"] {
-        let has = |line: &str| line.contains(&format!(" {precision} ")) || line.contains("this CPU");
+    for precision in ["bf16", "f16", "int8"] {
+        let refused =
+            |line: &str| line.contains("this CPU") || line.contains("is for GPUs") || line.contains("is for CPUs");
+        let has = |line: &str| line.contains(&format!(" {precision} ")) || refused(line);
         assert!(text.lines().any(has), "{text}");
     }
 }

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use c4c::{Call, Frame, Head, Modality, Model, PixelFormat, VideoOptions};
+use c4c::{Call, Frame, Head, Modality, Model, Options, PixelFormat, VideoOptions};
 use serde::Serialize;
 
-use crate::common::{Failure, ModelArgs};
-use crate::many::{positive, precision_name};
+use crate::common::{load, Failure, ModelArgs};
+use crate::many::{device_names, positive, precision_name};
 use crate::output::Output;
 use crate::walk::shown;
 
@@ -29,6 +29,9 @@ pub struct Args {
     /// The report as one JSON object.
     #[arg(long)]
     json: bool,
+    /// Launches every kernel of every pass on a GPU, instead of replaying recorded passes.
+    #[arg(long)]
+    no_cuda_graphs: bool,
     #[command(flatten)]
     model: ModelArgs,
 }
@@ -37,8 +40,12 @@ pub struct Args {
 struct Report {
     model: String,
     architecture: String,
-    device: &'static str,
-    /// What the system calls it, where it says so.
+    /// Those that compute: `cpu`, `cuda:0` and the like.
+    device: String,
+    /// Why it is the CPU, where a GPU would have been taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_note: Option<String>,
+    /// What the system calls the processor, where it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu: Option<String>,
     precision: String,
@@ -75,7 +82,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
         return Err(Failure::new(format_args!("there is no {}", shown(path))));
     }
     let start = Instant::now();
-    let model = args.model.load(Modality::Both)?;
+    let options = args.model.options(args.model.path()?, Modality::Both);
+    let model = load(Options { cuda_graphs: !args.no_cuda_graphs, ..options })?;
     let load_seconds = start.elapsed().as_secs_f64();
     first(&model)?;
     let first_vector_seconds = start.elapsed().as_secs_f64();
@@ -88,7 +96,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let report = Report {
         model: shown(&model.options().weights_path),
         architecture: model.info().arch.to_string(),
-        device: "cpu",
+        device: device_names(&model),
+        device_note: model.info().device_note.clone(),
         cpu: line("/proc/cpuinfo", "model name"),
         precision: precision_name(&model),
         threads: model.info().num_threads,
@@ -242,6 +251,9 @@ impl Report {
         row("model", format!("{}, {}", self.model, self.architecture))?;
         let cpu = self.cpu.as_ref().map(|cpu| format!(", {cpu}")).unwrap_or_default();
         row("device", format!("{}{cpu}, {} threads, {}", self.device, self.threads, self.precision))?;
+        if let Some(why) = &self.device_note {
+            row("", format!("not a GPU: {why}"))?;
+        }
         row("load", format!("{:.2} s; {:.2} s to the first vector", self.load_seconds, self.first_vector_seconds))?;
         if let (Some(now), Some(peak)) = (self.resident_bytes, self.peak_resident_bytes) {
             row("memory", format!("{} MB resident, {} MB at most", now / 1_000_000, peak / 1_000_000))?;

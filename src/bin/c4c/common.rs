@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use c4c::{Cancel, Level, Log, Modality, Model, Options, Precision, VideoOptions};
+use c4c::{Cancel, Devices, Level, Log, Modality, Model, Options, Precision, VideoOptions};
 
 /// Why a command ended early. Everything that can go wrong has a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -74,19 +74,44 @@ pub struct ModelArgs {
     /// demonstration's own, which knows moving coloured shapes and nothing else.
     #[arg(short, long, env = "C4C_MODEL", value_name = "CHECKPOINT")]
     model: Option<PathBuf>,
-    /// How products are formed; auto takes bf16 where the CPU has instructions for it, else f32.
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    precision: PrecisionArg,
-    /// Threads of one forward pass; one per core unless given.
-    #[arg(long, value_name = "N", value_parser = threads)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    run: RunArgs,
     /// Token ids that a text is cut to, start and end counted; CLIP4Clip takes 64 for ActivityNet and DiDeMo.
     #[arg(long, value_name = "N", default_value_t = Options::DEFAULT_MAX_WORDS, value_parser = max_words)]
     max_words: usize,
 }
 
+/// How a model runs.
+#[derive(clap::Args, Clone)]
+pub struct RunArgs {
+    /// auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or cuda:* for all GPUs; auto takes the first GPU where there is
+    /// one that can be used, else the CPU.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", value_parser = devices)]
+    device: Devices,
+    /// How products are formed; auto takes f16 on a GPU, bf16 on a CPU that has instructions for it, else f32. f16 is for
+    /// GPUs, int8 for CPUs.
+    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
+    precision: PrecisionArg,
+    /// Threads of one forward pass on a CPU; one per core unless given.
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<usize>,
+}
+
+impl RunArgs {
+    /// These options for the checkpoint at `path`.
+    pub fn options(&self, path: impl Into<PathBuf>) -> Options {
+        let (devices, precision, num_threads) = (self.device.clone(), self.precision.wanted(), self.threads);
+        Options { devices, precision, num_threads, ..Options::new(path) }
+    }
+}
+
+/// For clap: devices by the library's names.
+fn devices(text: &str) -> Result<Devices, String> {
+    Devices::parse(text).ok_or_else(|| "expected auto, cpu, cuda, cuda:N, several as cuda:0,cuda:1, or cuda:*".into())
+}
+
 /// For clap: as many threads as the C interface takes.
-pub fn threads(text: &str) -> Result<usize, String> {
+fn threads(text: &str) -> Result<usize, String> {
     within(text, 1..=1024)
 }
 
@@ -113,6 +138,7 @@ pub enum PrecisionArg {
     Auto,
     F32,
     Bf16,
+    F16,
     Int8,
 }
 
@@ -123,6 +149,7 @@ impl PrecisionArg {
             PrecisionArg::Auto => None,
             PrecisionArg::F32 => Some(Precision::F32),
             PrecisionArg::Bf16 => Some(Precision::Bf16),
+            PrecisionArg::F16 => Some(Precision::F16),
             PrecisionArg::Int8 => Some(Precision::Int8),
         }
     }
@@ -161,8 +188,12 @@ impl ModelArgs {
 
     /// The same from the checkpoint at `path`, whatever was named.
     pub fn load_from(&self, path: PathBuf, modality: Modality) -> Result<Model, Failure> {
-        let (precision, num_threads, max_words) = (self.precision.wanted(), self.threads, self.max_words);
-        load(Options { modality, precision, num_threads, max_words, ..Options::new(path) })
+        load(self.options(path, modality))
+    }
+
+    /// What this asks of the library for the checkpoint at `path`.
+    pub fn options(&self, path: PathBuf, modality: Modality) -> Options {
+        Options { modality, max_words: self.max_words, ..self.run.options(path) }
     }
 }
 

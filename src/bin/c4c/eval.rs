@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::captions::Captions;
 use crate::common::{cancelled_by_interrupt, tell, Failure, ModelArgs};
-use crate::many::{bar, or_interrupted, precision_name, told, videos, SamplingArgs};
+use crate::many::{bar, device_names, or_interrupted, precision_name, told, videos, SamplingArgs};
 use crate::metrics::{ranks, Scores, Vectors};
 use crate::output::Output;
 use crate::walk::{escaped, reason, shown};
@@ -57,6 +57,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report {
     model: String,
+    device: String,
     precision: String,
     num_frames: usize,
     texts: usize,
@@ -129,6 +130,7 @@ fn eval(args: &Args) -> Result<ExitCode, Failure> {
     let (of_texts, of_videos) = timed(&mut seconds.ranks, || Ok(both(&captions, &embedded)))?;
     let report = Report {
         model: shown(&model.options().weights_path),
+        device: device_names(&model),
         precision: precision_name(&model),
         num_frames: args.sampling.options().num_frames,
         texts: captions.texts.len(),
@@ -277,12 +279,13 @@ impl Report {
         let Seconds { load, videos, texts, ranks } = &self.seconds;
         writeln!(
             to,
-            "\n{} of {}, {} frames each; {}, {}",
+            "\n{} of {}, {} frames each; {}, {} on {}",
             count(self.texts, "text"),
             count(self.videos, "video"),
             self.num_frames,
             self.model,
-            self.precision
+            self.precision,
+            self.device
         )?;
         if !self.left_out.is_empty() {
             writeln!(

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use c4c::{Call, Model, Sampling, Status, VideoOptions};
+use c4c::{Call, Device, Model, Sampling, Status, VideoOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array1;
 
@@ -96,4 +96,9 @@ pub fn or_interrupted(run: Result<ExitCode, Failure>) -> Result<ExitCode, Failur
 /// How the model's products are formed, by the name of the option.
 pub fn precision_name(model: &Model) -> String {
     format!("{:?}", model.info().precision).to_lowercase()
+}
+
+/// What computes, by the name of the option: `cpu`, `cuda:0,cuda:1`.
+pub fn device_names(model: &Model) -> String {
+    Device::names(&model.info().devices)
 }

@@ -9,8 +9,8 @@ use ndarray::Array2;
 use serde::Deserialize;
 
 use crate::captions::Captions;
-use crate::common::{demo_folder, load, threads, Failure, PrecisionArg};
-use crate::many::precision_name;
+use crate::common::{demo_folder, load, Failure, RunArgs};
+use crate::many::{device_names, precision_name};
 use crate::metrics::{ranks, Vectors};
 use crate::output::Output;
 use crate::walk::{reason, shown};
@@ -29,15 +29,11 @@ pub struct Args {
     /// Another file with the weights that the expected vectors are of.
     #[arg(short, long, value_name = "CHECKPOINT")]
     model: Option<PathBuf>,
-    /// How products are formed; auto takes bf16 where the CPU has instructions for it, else f32.
-    #[arg(long, value_enum, default_value_t = PrecisionArg::Auto)]
-    precision: PrecisionArg,
-    /// f32, bf16 and int8 one after the other, as far as this CPU has them.
+    /// f32, bf16, f16 and int8 one after the other, as far as the device has them.
     #[arg(long, conflicts_with = "precision")]
     all_precisions: bool,
-    /// Threads of one forward pass; one per core unless given.
-    #[arg(long, value_name = "N", value_parser = threads)]
-    threads: Option<usize>,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// What an independent implementation computed, in single precision.
@@ -94,15 +90,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     let golden = read(&demo.join("golden.json"))?;
     let captions = Captions::read(&demo.join("captions.jsonl"), None)?;
     let weights = args.model.clone().unwrap_or_else(|| demo.join("pytorch_model.bin"));
+    let options = args.run.options(&weights);
     let precisions = match args.all_precisions {
-        true => vec![Some(Precision::F32), Some(Precision::Bf16), Some(Precision::Int8)],
-        false => vec![args.precision.wanted()],
+        true => [Precision::F32, Precision::Bf16, Precision::F16, Precision::Int8].map(Some).to_vec(),
+        false => vec![options.precision],
     };
-    let mut checks = Checks { to: Output::open(None)?, passed: 0, failed: 0 };
+    let (mut checks, mut device) = (Checks { to: Output::open(None)?, passed: 0, failed: 0 }, String::new());
     for precision in precisions {
-        let options = Options { precision, num_threads: args.threads, ..Options::new(&weights) };
-        match load(options) {
-            Ok(model) => checks.model(&model, &golden, &captions, &demo.join("videos"))?,
+        match load(Options { precision, ..options.clone() }) {
+            Ok(model) => {
+                device = device_names(&model);
+                checks.model(&model, &golden, &captions, &demo.join("videos"))?
+            }
             Err(Failure::Library(e)) if args.all_precisions && e.status() == Status::Unsupported => {
                 writeln!(checks.to, "       {e}")?
             }
@@ -111,8 +110,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
     let Checks { mut to, passed, failed } = checks;
     match failed {
-        0 => writeln!(to, "all {passed} checks passed")?,
-        failed => writeln!(to, "{failed} of {} checks FAILED", passed + failed)?,
+        0 => writeln!(to, "all {passed} checks passed on {device}")?,
+        failed => writeln!(to, "{failed} of {} checks FAILED on {device}", passed + failed)?,
     }
     to.finish()?;
     Ok(ExitCode::from(u8::from(failed > 0)))
