@@ -4,6 +4,7 @@
 # make install, make uninstall          PREFIX=/usr/local DESTDIR= ; scripts/install.sh knows more
 # make deb, make tarball, make wheel    packages, in target/package
 # make check-deb                        installs the .deb on a clean Debian (as root, with debootstrap)
+# make gpu-check                        target/gpu_check: a folder for a machine with a GPU; tools/gpu_check.sh knows more
 # make docs    the reference of the C and C++ interface as HTML, in target/docs
 # make lint    formatting and clippy
 # make header  regenerate include/c4c.h
@@ -25,7 +26,7 @@ OUT := $(TARGET)/bench
 
 PACKAGE := $(TARGET)/package
 
-.PHONY: build demo test lint header bench install uninstall deb tarball wheel check-deb docs setup clean
+.PHONY: build demo test lint header bench install uninstall deb tarball wheel check-deb gpu-check docs setup clean
 
 build: setup
 	cargo build --release
@@ -64,6 +65,9 @@ wheel: setup-install build
 
 check-deb: deb $(WEIGHTS) $(VIDEO)
 	tests/installed/debian.sh $(PACKAGE) $(WEIGHTS) $(VIDEO)
+
+gpu-check: setup-install build
+	tools/gpu_check.sh pack $(TARGET)/gpu_check $(RELEASE)
 
 docs: setup-tests
 	doxygen docs/Doxyfile

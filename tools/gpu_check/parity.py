@@ -1,0 +1,124 @@
+"""Whether the device computes what PyTorch computes in single precision on the CPU, and is the one asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import numpy as np
+
+from inputs import Context, distance, pictures, reference, strangers, texts, unit
+from report import NOT_RUN, Report
+
+BOUNDS = {"f32": 1e-6, "f16": 5e-4, "bf16": 5e-4}
+# Recorded passes are the same kernels on the same numbers, in batches of another size perhaps.
+GRAPHS = 1e-5
+
+
+def selftest(context: Context, report: Report) -> None:
+    """The demonstration's vectors, by the tool: texts, frames, videos, and captions that find their videos."""
+    for precision in context.precisions:
+        name = f"c4c selftest, {precision}"
+        with report.check(name):
+            how = ["--device", context.device, "--precision", precision, "--demo", str(context.demo)]
+            told = subprocess.run([str(context.tool), "selftest", *how], capture_output=True, text=True, timeout=100)
+            last = (told.stdout.strip().splitlines() or [""])[-1]
+            report.holds(name, told.returncode == 0, last, "", told.stdout[-400:] + told.stderr[-400:])
+
+
+def vectors(context: Context, report: Report) -> None:
+    """Pictures and texts in all batch sizes against PyTorch."""
+    expected = {}
+    for tower, counts in (("vision", context.images), ("text", context.texts)):
+        # One text is none of the first ones of many.
+        expected[tower] = {n: reference(context, tower, n) for n in ((max(counts),) if tower == "vision" else counts)}
+    c4c = context.c4c()
+    for precision in context.precisions:
+        try:
+            model = context.model(precision)
+        except c4c.UnsupportedError as error:
+            report.row(f"{precision} against PyTorch", NOT_RUN, why=str(error))
+            continue
+        with model:
+            for tower, counts in (("vision", context.images), ("text", context.texts)):
+                what = f"{' '.join(map(str, counts))} {'images' if tower == 'vision' else 'texts'}"
+                name = f"{precision}, {what}: 1 - cosine"
+                with report.check(name):
+                    most, far, lost = max(counts), 0.0, 0
+                    for n in counts:
+                        mine = model.images(pictures(most)[:n]) if tower == "vision" else model.texts(texts(n))
+                        theirs = expected[tower][most][:n] if tower == "vision" else expected[tower][n]
+                        far, lost = max(far, distance(mine, theirs)), lost + strangers(mine, theirs)
+                    if lost:
+                        report.holds(
+                            name,
+                            False,
+                            f"{far:.1e}",
+                            f"at most {BOUNDS[precision]:g}",
+                            f"{lost} vectors are nearer to another input's than to their own",
+                        )
+                    else:
+                        report.at_most(name, far, BOUNDS[precision])
+
+
+def graphs(context: Context, report: Report) -> None:
+    name = f"{context.best}, recorded passes or not: 1 - cosine"
+    if not context.cuda:
+        report.not_run(name)
+        return
+    with report.check(name), context.model(context.best) as on, context.model(context.best, cuda_graphs=False) as off:
+        far = 0.0
+        # Other inputs in the same sizes, so that what a recording read at first would show.
+        for turn in range(3):
+            for n in (1, 5, 12):
+                frames = pictures(48)[12 * turn : 12 * turn + n]
+                far = max(far, distance(on.images(frames), off.images(frames)))
+            for n in (1, 7, 32):
+                words = texts(256)[32 * turn : 32 * turn + n]
+                far = max(far, distance(on.texts(words), off.texts(words)))
+        report.at_most(name, far, GRAPHS)
+
+
+def retrieval(context: Context, report: Report) -> None:
+    """The demonstration's videos by their captions, through the binding."""
+    lines = [json.loads(line) for line in (context.demo / "captions.jsonl").read_text("utf-8").splitlines()]
+    name = "captions that find their video first"
+    with report.check(name), context.model("auto", context.demo / "pytorch_model.bin") as model:
+        words = model.texts([line["caption"] for line in lines])
+        videos = np.stack([model.video(context.demo / "videos" / line["video"]) for line in lines])
+        found = int(((unit(words) @ unit(videos).T).argmax(1) == np.arange(len(lines))).sum())
+        report.holds(name, found == len(lines), f"{found} of {len(lines)}", "all")
+
+
+def choice(context: Context, report: Report) -> None:
+    """Which device is taken, and what is said of one that cannot be had."""
+    c4c, demo = context.c4c(), context.demo / "pytorch_model.bin"
+    with report.check("c4c_cuda_devices"):
+        there = c4c.cuda_devices()
+        is_so = there.count > context.index if context.cuda else bool(there.count) != bool(there.reason)
+        report.holds("c4c_cuda_devices", is_so, str(there.count), "", there.reason)
+    with report.check("device auto"), context.model("auto", demo, device="auto") as model:
+        info = model.info()
+        expected = "cuda:0" if c4c.cuda_devices().count else "cpu"
+        is_so = info["device"] == expected and bool(info["device_note"]) == (expected == "cpu")
+        report.holds("device auto", is_so, info["device"], expected, info["device_note"])
+    with report.check(f"device {context.device}"), context.model("auto", demo) as model:
+        expected = context.torch_device
+        report.holds(f"device {context.device}", model.info()["device"] == expected, model.info()["device"], expected)
+    for device, error in (("cuda:4000", c4c.DeviceError), ("gpu", c4c.InvalidArgumentError)):
+        name = f"device {device} is refused with the reason"
+        with report.check(name):
+            try:
+                context.model("auto", demo, device=device).close()
+                report.holds(name, False, "a model", error.__name__)
+            except c4c.Error as refused:
+                is_so = type(refused) is error and device in str(refused)
+                report.holds(name, is_so, type(refused).__name__, error.__name__, str(refused))
+
+
+def run(context: Context, report: Report) -> None:
+    selftest(context, report)
+    vectors(context, report)
+    graphs(context, report)
+    retrieval(context, report)
+    choice(context, report)
