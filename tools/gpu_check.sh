@@ -82,8 +82,9 @@ import sys, tarfile
 with tarfile.open(sys.argv[1]) as archive:
     archive.extractall(sys.argv[2], filter="data")
 EOF
+    # What torch compiles goes with the rest.
     LD_LIBRARY_PATH=$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PYTHONDONTWRITEBYTECODE=1 \
-        python3 "$here/tools/gpu_check/main.py" --work "$work" "$@"
+        TORCHINDUCTOR_CACHE_DIR=$work/inductor TRITON_CACHE_DIR=$work/triton python3 "$here/tools/gpu_check/main.py" --work "$work" "$@"
 }
 
 case ${1:-} in

@@ -11,7 +11,7 @@ from report import Report
 MIB = 1 << 20
 TIMES = 20
 # The driver takes and keeps some for itself as it goes on.
-GROWTH_MIB = 16
+GROWTH_MIB = 32
 BOUND = 1e-4
 
 

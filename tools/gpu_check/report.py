@@ -38,7 +38,7 @@ class Report:
             file.write(json.dumps(line) + "\n")
 
     def row(self, name: str, state: str, figure: str = "", bound: str = "", why: str = "") -> None:
-        row = Row(self.part, name, state, figure, bound, " ".join(why.split())[:600])
+        row = Row(self.part, name, state, figure, bound, " ".join(why.split())[:400])
         print(f"  {row.name}: {row.state} {row.figure} {row.why}".rstrip(), file=sys.stderr, flush=True)
         self._write({"row": asdict(row)})
 
@@ -83,10 +83,17 @@ def read(path: Path) -> tuple[list[Row], list[dict[str, Any]]]:
 
 
 def table(rows: list[Row]) -> str:
-    """A line for each check, with the reasons of those that did not pass above."""
+    """A line for each check; above, each reason why some did not pass, with the first of them."""
     cells = [(row.part, row.name[:48], row.figure[:30], row.bound[:34], row.state) for row in rows]
     widths = [max((len(cell[i]) for cell in cells), default=0) for i in range(5)]
-    lines = [f"{row.part}, {row.name}: {row.why}" for row in rows if row.why and row.state != OK]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.why and row.state != OK:
+            reasons.setdefault(row.why, []).append(f"{row.part}, {row.name}")
+    lines = [
+        f"{'; '.join(names[:2])}{f' and {len(names) - 2} more' * (len(names) > 2)}: {why}"
+        for why, names in reasons.items()
+    ]
     lines += [""] * bool(lines)
     lines += ["  ".join(text.ljust(width) for text, width in zip(cell, widths)).rstrip() for cell in cells]
     return "\n".join(lines)

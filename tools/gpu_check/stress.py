@@ -48,7 +48,8 @@ def hammer(models: list[ours.Model], work: list[Job], expected: dict[str, Floats
 
     def thread(number: int) -> None:
         rng = random.Random(number)
-        while time.monotonic() < until and not errors:
+        # One call at least, however long the first ones take.
+        while not errors and (not calls[number] or time.monotonic() < until):
             name, job = rng.choice(work)
             try:
                 found = job(models[number % len(models)])
@@ -62,7 +63,18 @@ def hammer(models: list[ours.Model], work: list[Job], expected: dict[str, Floats
         one.start()
     for one in threads:
         one.join()
-    return {"calls": sum(calls), "least": min(calls), "worst": max(worst), "errors": errors}
+    return {"calls": sum(calls), "worst": max(worst), "errors": errors}
+
+
+def left_over(model: ours.Model) -> dict[str, int]:
+    """What a model still counts as its callers' when they have gone. It may drop a batch a moment after the answers."""
+    for _ in range(20):
+        stats = model.stats()
+        left = {name: stats[name] for name in ("running", "queued_texts", "queued_images", "bytes_held") if stats[name]}
+        if not left:
+            break
+        time.sleep(0.1)
+    return left
 
 
 def run(context: Context, report: Report) -> None:
@@ -80,11 +92,10 @@ def run(context: Context, report: Report) -> None:
             models = [context.model(precision, weights) for _ in range(number)]
             expected = {job: np.array(do(models[0])) for job, do in work}
             found = hammer(models, work, expected, time_for_it)
-            stats = [model.stats() for model in models]
-            report.data(name, found | {"stats": stats})
+            left = [left_over(model) for model in models]
+            report.data(name, found | {"stats": [model.stats() for model in models]})
             for model in models:
                 model.close()
-            left = [one[field] for one in stats for field in ("running", "queued_texts", "queued_images", "bytes_held")]
-            why = "; ".join(found["errors"]) or ("" if not any(left) else f"left in the queues: {left}")
-            is_so = not why and found["worst"] <= BOUND and found["least"] > 0
+            why = "; ".join(found["errors"]) or (f"left behind: {left}" if any(left) else "")
+            is_so = not why and found["worst"] <= BOUND
             report.holds(name, is_so, f"{found['worst']:.1e}, {found['calls']} calls", f"at most {BOUND:g}", why)
