@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     header(&out)?;
     ffmpeg()?;
     native()?;
+    streams()?;
     link()?;
     Ok(())
 }
@@ -98,6 +99,23 @@ fn native() -> Result<(), Box<dyn Error>> {
         kernels.define("C4C_LEVEL", level).define("C4C_KERNELS", format!("c4c_kernels_{name}").as_str());
         kernels.file("src/clip/native/kernels.cpp").try_compile(&format!("c4c_kernels_{name}"))?;
     }
+    Ok(())
+}
+
+/// CUDA streams through libtorch's core, which is C++.
+fn streams() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=src/image/device/stream.cpp");
+    let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .flag("-fvisibility=hidden")
+        // Not -I: libtorch's headers warn.
+        .flags(["-isystem", &include.to_string_lossy()])
+        .file("src/image/device/stream.cpp")
+        .try_compile("c4c_stream")?;
+    // A test compiles it, too.
+    println!("cargo:rustc-env=C4C_LIBTORCH_INCLUDE={}", include.display());
     Ok(())
 }
 

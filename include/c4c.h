@@ -1242,7 +1242,8 @@ c4c_status c4c_embed_text(const struct c4c_model *model,
  * @param out_len   floats that `out` has room for
  * @param err       filled on failure; may be NULL
  * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
- *         C4C_E_MODALITY on a model without vision tower; C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
+ *         C4C_E_MODALITY on a model without vision tower; C4C_E_DEVICE for frames on a GPU that cannot be used;
+ *         C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
  *
  * Thread-safety: any number of threads may call this on one model.
  */
@@ -1293,7 +1294,8 @@ c4c_status c4c_embed_images(const struct c4c_model *model,
  * @param out_len   floats that `out` has room for
  * @param err       filled on failure; may be NULL
  * @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
- *         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head
+ *         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head;
+ *         C4C_E_DEVICE for frames on a GPU that cannot be used
  *
  * Thread-safety: any number of threads may call this on one model.
  */

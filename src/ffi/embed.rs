@@ -49,7 +49,8 @@ pub unsafe extern "C" fn c4c_embed_text(
 /// @param out_len   floats that `out` has room for
 /// @param err       filled on failure; may be NULL
 /// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
-///         C4C_E_MODALITY on a model without vision tower; C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
+///         C4C_E_MODALITY on a model without vision tower; C4C_E_DEVICE for frames on a GPU that cannot be used;
+///         C4C_E_CANCELLED, C4C_E_TIMEOUT by the call's limits
 ///
 /// Thread-safety: any number of threads may call this on one model.
 #[no_mangle]
@@ -66,7 +67,7 @@ pub unsafe extern "C" fn c4c_embed_frames(
         let frames = read::clip(frames, n_frames)?;
         let call = read::call(call)?;
         let out = Output::new(out, out_len, 1, model.dim())?;
-        out.write(&model.embed_frames(&frames, &call)?.into_raw_vec_and_offset().0)
+        out.write(&model.embed_any_frames(&frames, &call)?.into_raw_vec_and_offset().0)
     })
 }
 
@@ -96,7 +97,7 @@ pub unsafe extern "C" fn c4c_embed_images(
         let frames = read::frames(frames, n_frames)?;
         let call = read::call(call)?;
         let out = Output::new(out, out_len, n_frames, model.dim())?;
-        let vectors = model.embed_images(&frames, &call)?;
+        let vectors = model.embed_any_images(&frames, &call)?;
         out.write(&vectors.into_raw_vec_and_offset().0)
     })
 }
@@ -115,7 +116,8 @@ pub unsafe extern "C" fn c4c_embed_images(
 /// @param out_len   floats that `out` has room for
 /// @param err       filled on failure; may be NULL
 /// @return C4C_OK; C4C_E_INVALID_ARGUMENT; C4C_E_BUFFER_TOO_SMALL; C4C_E_UNSUPPORTED naming the field;
-///         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head
+///         C4C_E_MODALITY on a model without one of the towers; C4C_E_LIMIT with too many frames for the head;
+///         C4C_E_DEVICE for frames on a GPU that cannot be used
 ///
 /// Thread-safety: any number of threads may call this on one model.
 #[no_mangle]
@@ -135,6 +137,6 @@ pub unsafe extern "C" fn c4c_score(
         let frames = read::clip(frames, n_frames)?;
         let call = read::call(call)?;
         let out = Output::new(out, out_len, n_texts, 1)?;
-        out.write(&model.score(&texts, &frames, &call)?.into_raw_vec_and_offset().0)
+        out.write(&model.score_any(&texts, &frames, &call)?.into_raw_vec_and_offset().0)
     })
 }

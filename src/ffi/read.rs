@@ -7,9 +7,9 @@ use std::os::raw::c_char;
 use std::time::Duration;
 
 use super::structs::{c4c_call, c4c_error, c4c_frame, c4c_info, c4c_io, c4c_options, c4c_stats, c4c_video_options};
-use super::types::{c4c_pixel_format, c4c_range};
+use super::types::{c4c_location, c4c_pixel_format, c4c_range};
 use crate::error::{Error, Result, Status};
-use crate::image::{self, Frame, Matrix, Orientation, PixelFormat};
+use crate::image::{self, AnyFrames, DeviceFrame, Frame, FrameInfo, Matrix, Orientation, PixelFormat};
 use crate::options::VideoOptions;
 use crate::runtime::Call;
 
@@ -236,20 +236,21 @@ impl Output {
 }
 
 /// The frames of one video: at most as many as one may have.
-pub(super) fn clip<'a>(pointer: *const c4c_frame, n: usize) -> Result<Vec<Frame<'a>>> {
+pub(super) fn clip<'a>(pointer: *const c4c_frame, n: usize) -> Result<AnyFrames<'a>> {
     if !pointer.is_null() && n > VideoOptions::MAX_FRAMES {
         return Err(Error::invalid(format_args!("n_frames is {n}, expected at most {}", VideoOptions::MAX_FRAMES)));
     }
     frames(pointer, n)
 }
 
-/// An array of `n` frames. The first one's size is the distance from one to the next.
-pub(super) fn frames<'a>(pointer: *const c4c_frame, n: usize) -> Result<Vec<Frame<'a>>> {
+/// An array of `n` frames. The first one's size is the distance from one to the next, and its location that of all.
+pub(super) fn frames<'a>(pointer: *const c4c_frame, n: usize) -> Result<AnyFrames<'a>> {
     if pointer.is_null() {
         return Err(Error::invalid("frames is NULL"));
     }
     check_count::<c4c_frame>(n, "n_frames")?;
     let stride = check_size(pointer, "frames[0]")?;
+    let first = struct_at(pointer, "frames[0]")?.location;
     let one = |i: usize| {
         let name = format!("frames[{i}]");
         let frame = struct_at(pointer.wrapping_byte_add(i * stride), &name)?;
@@ -259,12 +260,78 @@ pub(super) fn frames<'a>(pointer: *const c4c_frame, n: usize) -> Result<Vec<Fram
                 frame.struct_size
             )));
         }
-        self::frame(&frame).map_err(|e| Error::new(e.status(), format_args!("{name}: {e}")))
+        if frame.location != first {
+            return Err(Error::invalid(format_args!("{name}.location is {}, frames[0] has {first}", frame.location)));
+        }
+        Ok((name, frame))
     };
-    (0..n).map(one).collect()
+    let named = |name: &str, e: Error| Error::new(e.status(), format_args!("{name}: {e}"));
+    Ok(match location(first).map_err(|e| named("frames[0]", e))? {
+        Location::Host => {
+            let frame = |i| one(i).and_then(|(name, frame)| host_frame(&frame).map_err(|e| named(&name, e)));
+            AnyFrames::Host((0..n).map(frame).collect::<Result<Vec<_>>>()?.into())
+        }
+        Location::Cuda => {
+            let frame = |i| one(i).and_then(|(name, frame)| device_frame(&frame).map_err(|e| named(&name, e)));
+            AnyFrames::Device((0..n).map(frame).collect::<Result<_>>()?)
+        }
+    })
 }
 
-fn frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
+enum Location {
+    Host,
+    Cuda,
+}
+
+fn location(number: u32) -> Result<Location> {
+    match number {
+        host if host == c4c_location::C4C_LOCATION_HOST as u32 => Ok(Location::Host),
+        cuda if cuda == c4c_location::C4C_LOCATION_CUDA as u32 => Ok(Location::Cuda),
+        other => Err(Error::invalid(format_args!("location {other} is unknown"))),
+    }
+}
+
+fn host_frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
+    let (info, planes) = picture(frame)?;
+    if frame.device_index != 0 {
+        let index = frame.device_index;
+        return Err(Error::invalid(format_args!("device_index is {index}, expected 0 with C4C_LOCATION_HOST")));
+    }
+    if !frame.stream.is_null() {
+        return Err(Error::invalid("stream is set, expected NULL with C4C_LOCATION_HOST"));
+    }
+    let slices = planes.iter().map(|plane| {
+        // Bottom-up pictures begin at their highest row in memory.
+        let lowest = match plane.stride < 0 {
+            true => plane.top.wrapping_sub((plane.rows - 1) * plane.stride.unsigned_abs()),
+            false => plane.top,
+        };
+        // SAFETY: the header asks for all rows of the plane at distances of `stride` that live for the call.
+        (unsafe { std::slice::from_raw_parts(lowest, plane.bytes) }, plane.stride)
+    });
+    Frame::of(info, &slices.collect::<Vec<_>>())
+}
+
+fn device_frame(frame: &c4c_frame) -> Result<DeviceFrame> {
+    let (info, planes) = picture(frame)?;
+    let planes = planes.iter().map(|plane| (plane.top, plane.stride)).collect();
+    let device = tch::Device::Cuda(frame.device_index as usize);
+    // SAFETY: the header asks for all rows of the planes at distances of their strides in that device's memory, made by what the
+    // stream has been given so far, and that they live for the call.
+    Ok(unsafe { DeviceFrame::new(info, planes, device, frame.stream) })
+}
+
+/// A plane that has been checked, but not looked at.
+struct Plane {
+    top: *const u8,
+    stride: isize,
+    /// From the lowest to the highest address.
+    bytes: usize,
+    rows: usize,
+}
+
+/// All that can be wrong with a frame wherever it lies.
+fn picture(frame: &c4c_frame) -> Result<(FrameInfo, Vec<Plane>)> {
     const RGB24: u32 = c4c_pixel_format::C4C_PIXEL_RGB24 as u32;
     const BGR24: u32 = c4c_pixel_format::C4C_PIXEL_BGR24 as u32;
     const RGBA: u32 = c4c_pixel_format::C4C_PIXEL_RGBA as u32;
@@ -286,8 +353,8 @@ fn frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
     if width == 0 || height == 0 {
         return Err(Error::invalid(format_args!("{width}x{height} pixels; both sides must be at least 1")));
     }
-    let mut extents = [(0isize, 0usize); 3];
-    for (plane, extent) in extents.iter_mut().enumerate().take(format.planes()) {
+    let mut planes = Vec::with_capacity(format.planes());
+    for plane in 0..format.planes() {
         if frame.planes[plane].is_null() {
             return Err(Error::invalid(format_args!("planes[{plane}] is NULL")));
         }
@@ -296,7 +363,8 @@ fn frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
         })?;
         let bytes = image::extent(format, plane, width, height, stride)
             .map_err(|e| Error::new(e.status(), format_args!("planes[{plane}]: {e}")))?;
-        *extent = (stride, bytes);
+        let rows = if plane == 0 { height } else { height.div_ceil(2) };
+        planes.push(Plane { top: frame.planes[plane], stride, bytes, rows });
     }
     let matrix = match frame.color_matrix {
         0 | 1 => Matrix::Bt601,
@@ -319,20 +387,6 @@ fn frame<'a>(frame: &c4c_frame) -> Result<Frame<'a>> {
         other => return Err(Error::invalid(format_args!("rotation is {other}, expected 0, 90, 180 or 270"))),
     };
     reserved(frame.reserved, "frame")?;
-    let planes: Vec<(&[u8], isize)> = extents[..format.planes()]
-        .iter()
-        .enumerate()
-        .map(|(plane, &(stride, bytes))| {
-            let rows = if plane == 0 { height } else { height.div_ceil(2) };
-            // Bottom-up pictures begin at their highest row in memory.
-            let lowest = match stride < 0 {
-                true => frame.planes[plane].wrapping_sub((rows - 1) * stride.unsigned_abs()),
-                false => frame.planes[plane],
-            };
-            // SAFETY: the header asks for all rows of the plane at distances of `stride` that live for the call.
-            (unsafe { std::slice::from_raw_parts(lowest, bytes) }, stride)
-        })
-        .collect();
-    let frame = Frame::planar(format, width, height, &planes)?;
-    Ok(frame.with_colors(matrix, full_range).turned(Orientation::clockwise(quarters)))
+    let orientation = Orientation::clockwise(quarters);
+    Ok((FrameInfo { format, width, height, matrix, full_range, orientation }, planes))
 }

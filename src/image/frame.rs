@@ -36,7 +36,7 @@ impl PixelFormat {
     }
 
     /// The bytes of a row, and the rows, of one of its planes.
-    fn plane_size(self, plane: usize, width: usize, height: usize) -> Result<(usize, usize)> {
+    pub(crate) fn plane_size(self, plane: usize, width: usize, height: usize) -> Result<(usize, usize)> {
         if width == 0 || height == 0 {
             return Err(Error::invalid(format_args!(
                 "the frame is {width}x{height} pixels; both sides must be at least 1"
@@ -116,16 +116,24 @@ impl<'a> Plane<'a> {
     }
 }
 
+/// What a picture is, wherever it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameInfo {
+    pub(crate) format: PixelFormat,
+    /// Pixels in a row, as it lies in memory.
+    pub(crate) width: usize,
+    /// Rows, as they lie in memory.
+    pub(crate) height: usize,
+    pub(crate) matrix: Matrix,
+    pub(crate) full_range: bool,
+    pub(crate) orientation: Orientation,
+}
+
 /// A picture of `width` × `height` pixels in somebody's memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
-    format: PixelFormat,
-    width: usize,
-    height: usize,
+    info: FrameInfo,
     planes: [Plane<'a>; 3],
-    matrix: Matrix,
-    full_range: bool,
-    orientation: Orientation,
 }
 
 impl<'a> Frame<'a> {
@@ -168,72 +176,77 @@ impl<'a> Frame<'a> {
                 planes.len()
             )));
         }
-        let mut frame = Frame {
+        let info = FrameInfo {
             format,
             width,
             height,
-            planes: Default::default(),
             matrix: Matrix::default(),
             full_range: false,
             orientation: Orientation::default(),
         };
-        for (i, &(data, stride)) in planes.iter().enumerate() {
-            let (row, rows) = format.plane_size(i, width, height)?;
-            frame.planes[i] = Plane::new(data, row, rows, stride)?;
+        Frame::of(info, planes)
+    }
+
+    /// A picture of as many planes as its format has.
+    pub(crate) fn of(info: FrameInfo, planes: &[(&'a [u8], isize)]) -> Result<Self> {
+        let mut frame = Frame { info, planes: Default::default() };
+        for (i, (plane, &(data, stride))) in frame.planes.iter_mut().zip(planes).enumerate() {
+            let (row, rows) = info.format.plane_size(i, info.width, info.height)?;
+            *plane = Plane::new(data, row, rows, stride)?;
         }
         Ok(frame)
     }
 
     /// The same picture, its YUV meant so. Without effect on RGB and gray.
     pub fn with_colors(self, matrix: Matrix, full_range: bool) -> Self {
-        Frame { matrix, full_range, ..self }
+        Frame { info: FrameInfo { matrix, full_range, ..self.info }, ..self }
     }
 
     /// The same picture, to be shown so.
     pub fn turned(self, orientation: Orientation) -> Self {
-        Frame { orientation, ..self }
+        Frame { info: FrameInfo { orientation, ..self.info }, ..self }
     }
 
     /// Pixels in a row, as it lies in memory.
     pub fn width(&self) -> usize {
-        self.width
+        self.info.width
     }
 
     /// Rows, as they lie in memory.
     pub fn height(&self) -> usize {
-        self.height
+        self.info.height
     }
 
     pub(crate) fn is_yuv(&self) -> bool {
-        matches!(self.format, PixelFormat::I420 | PixelFormat::Nv12)
+        self.info.format.planes() > 1
     }
 
     pub(crate) fn matrix(&self) -> Matrix {
-        self.matrix
+        self.info.matrix
     }
 
     pub(crate) fn is_full_range(&self) -> bool {
-        self.full_range
+        self.info.full_range
     }
 
     pub(crate) fn orientation(&self) -> Orientation {
-        self.orientation
+        self.info.orientation
     }
 
     /// Hands the rows of plane Y, U or V (0, 1, 2) of a YUV picture to `write` with their numbers.
     pub(crate) fn copy_plane(&self, plane: usize, mut write: impl FnMut(usize, &[u8])) {
-        if plane == 0 || self.format != PixelFormat::Nv12 {
+        if plane == 0 || self.info.format != PixelFormat::Nv12 {
             let (row, rows) = match plane {
-                0 => (self.width, self.height),
-                _ => (self.width.div_ceil(2), self.height.div_ceil(2)),
+                0 => (self.info.width, self.info.height),
+                _ => (self.info.width.div_ceil(2), self.info.height.div_ceil(2)),
             };
             (0..rows).for_each(|y| write(y, self.planes[plane].row(y, row)));
             return;
         }
-        let mut row = Vec::with_capacity(self.width.div_ceil(2));
-        for y in 0..self.height.div_ceil(2) {
+        let mut row = Vec::with_capacity(self.info.width.div_ceil(2));
+        for y in 0..self.info.height.div_ceil(2) {
             row.clear();
-            let both = self.planes[1].row(y, self.width.div_ceil(2) * 2);
+            let both = self.planes[1].row(y, self.info.width.div_ceil(2) * 2);
             row.extend(both[plane - 1..].iter().step_by(2));
             write(y, &row);
         }
@@ -241,32 +254,33 @@ impl<'a> Frame<'a> {
 
     /// The bytes of row `y`, counted from the top.
     fn row(&self, y: usize) -> &'a [u8] {
-        self.planes[0].row(y, self.width * self.format.bytes())
+        self.planes[0].row(y, self.info.width * self.info.format.bytes())
     }
 
     /// The whole picture as packed RGB, where it already is that.
     pub(super) fn as_packed_rgb(&self) -> Option<&'a [u8]> {
-        let packed = self.format == PixelFormat::Rgb24 && self.planes[0].stride == (self.width * 3) as isize;
+        let packed = self.info.format == PixelFormat::Rgb24 && self.planes[0].stride == (self.info.width * 3) as isize;
         packed.then_some(self.planes[0].data)
     }
 
     /// The picture as packed RGB, upright: its width and height, and the bytes in `out`. Alpha is dropped.
     pub(crate) fn to_rgb(self, out: &mut Vec<u8>) -> (usize, usize) {
-        let Orientation { transpose, flip_x, flip_y } = self.orientation;
-        if self.orientation == Orientation::default() {
-            self.copy_rgb(0..self.width, 0..self.height, out);
-            return (self.width, self.height);
+        let Orientation { transpose, flip_x, flip_y } = self.info.orientation;
+        if self.info.orientation == Orientation::default() {
+            self.copy_rgb(0..self.info.width, 0..self.info.height, out);
+            return (self.info.width, self.info.height);
         }
         let mut flat = Vec::new();
-        self.copy_rgb(0..self.width, 0..self.height, &mut flat);
-        let (width, height) = if transpose { (self.height, self.width) } else { (self.width, self.height) };
+        self.copy_rgb(0..self.info.width, 0..self.info.height, &mut flat);
+        let (width, height) =
+            if transpose { (self.info.height, self.info.width) } else { (self.info.width, self.info.height) };
         out.clear();
         out.reserve(flat.len());
         for y in 0..height {
             let y = if flip_y { height - 1 - y } else { y };
             for x in 0..width {
                 let x = if flip_x { width - 1 - x } else { x };
-                let pixel = if transpose { x * self.width + y } else { y * self.width + x };
+                let pixel = if transpose { x * self.info.width + y } else { y * self.info.width + x };
                 out.extend_from_slice(&flat[pixel * 3..][..3]);
             }
         }
@@ -278,10 +292,10 @@ impl<'a> Frame<'a> {
     pub(super) fn copy_rgb(&self, columns: std::ops::Range<usize>, rows: std::ops::Range<usize>, out: &mut Vec<u8>) {
         out.clear();
         out.reserve(columns.len() * rows.len() * 3);
-        let n = self.format.bytes();
+        let n = self.info.format.bytes();
         for y in rows {
             let row = &self.row(y)[columns.start * n..columns.end * n];
-            match self.format {
+            match self.info.format {
                 PixelFormat::Rgb24 => out.extend_from_slice(row),
                 PixelFormat::Bgr24 | PixelFormat::Bgra => {
                     out.extend(row.chunks_exact(n).flat_map(|p| [p[2], p[1], p[0]]))

@@ -23,15 +23,21 @@ pub struct Preprocessor {
 }
 
 /// What happens along one axis: which part of the picture the square shows, and which pixels that needs.
-struct Axis {
+pub(super) struct Axis {
     /// The part of the picture that becomes the square, in pixels.
-    start: f64,
-    length: f64,
+    pub(super) start: f64,
+    pub(super) length: f64,
     /// The pixels that the filter reads for it.
-    needed: Range<usize>,
+    pub(super) needed: Range<usize>,
 }
 
 impl Axis {
+    /// Those of a picture, left to right and top to bottom.
+    pub(super) fn both(width: usize, height: usize, side: usize) -> [Self; 2] {
+        let (resized_width, resized_height) = resized(width, height, side);
+        [Axis::new(width, resized_width, side), Axis::new(height, resized_height, side)]
+    }
+
     /// `size` pixels become `resized`, of which the middle `side` are kept.
     fn new(size: usize, resized: usize, side: usize) -> Self {
         let crop = half_to_even(resized - side);
@@ -94,9 +100,7 @@ impl Preprocessor {
             return done;
         }
         let (width, height) = (frame.width(), frame.height());
-        let (resized_width, resized_height) = resized(width, height, self.side);
-        let mut x = Axis::new(width, resized_width, self.side);
-        let mut y = Axis::new(height, resized_height, self.side);
+        let [mut x, mut y] = Axis::both(width, height, self.side);
         let (source, source_width, source_height) = match frame.as_packed_rgb() {
             Some(bytes) => (bytes, width, height),
             None => {

@@ -3,6 +3,7 @@
 mod frames;
 mod many;
 mod score;
+mod squares;
 
 pub use many::Segments;
 
@@ -15,13 +16,14 @@ use ndarray::{Array1, Array2};
 
 use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
-use crate::image::{Frame, Preprocessor};
+use crate::image::{AnyFrames, Frame};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
 use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Load, Log, Stats};
 use crate::text::Tokenizer;
-use crate::video::{self, Converter, Event, Found, Source, Terms};
+use crate::video::{self, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
 use frames::{as_they_are, head, Frames, Kin};
+use squares::{check_devices, Squares};
 
 /// The most images in one forward pass when nothing is asked for: large enough for the twelve frames of a video in one,
 /// small enough that a text does not wait long behind a pass.
@@ -196,8 +198,13 @@ impl Model {
     /// # Errors
     /// `Modality` on a model without vision tower.
     pub fn embed_images(&self, frames: &[Frame], call: &Call) -> Result<Array2<f32>> {
+        self.embed_any_images(&frames.into(), call)
+    }
+
+    /// The same, wherever the pictures lie; `Device` where that is a GPU that cannot be used.
+    pub(crate) fn embed_any_images(&self, frames: &AnyFrames, call: &Call) -> Result<Array2<f32>> {
         self.resolution()?;
-        if frames.is_empty() {
+        if frames.len() == 0 {
             return Ok(Array2::zeros((0, self.dim())));
         }
         let rows = self.frames(frames, Kin::Strangers, call, as_they_are())?;
@@ -210,6 +217,11 @@ impl Model {
     /// `Modality` on a model without vision tower, or whose head gives no vector; `InvalidArgument` without frames or with
     /// more than [`VideoOptions::MAX_FRAMES`]; `Limit` with more than the head has positions for.
     pub fn embed_frames(&self, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+        self.embed_any_frames(&frames.into(), call)
+    }
+
+    /// The same, wherever the frames lie; `Device` where that is a GPU that cannot be used.
+    pub(crate) fn embed_any_frames(&self, frames: &AnyFrames, call: &Call) -> Result<Array1<f32>> {
         self.gives_vectors()?;
         self.check_count(frames.len())?;
         self.video(self.frames(frames, Kin::Video, call, head())?)
@@ -326,21 +338,18 @@ impl Model {
     }
 
     /// The rows of these pictures, and what `finish` makes of them.
-    fn frames(&self, frames: &[Frame], kin: Kin, call: &Call, finish: Finish<Clip>) -> Result<Array2<f32>> {
+    fn frames(&self, frames: &AnyFrames, kin: Kin, call: &Call, finish: Finish<Clip>) -> Result<Array2<f32>> {
+        let mut squares = Squares::new(self.resolution()?);
+        check_devices(frames)?;
         let mut request = Frames::new(self, kin, call)?;
-        let mut converter = Converter::for_frames();
-        let mut preprocessor = Preprocessor::new(self.resolution()?);
-        for frame in frames {
+        for i in 0..frames.len() {
             call.check()?;
             let start = Instant::now();
-            let mut square = preprocessor.room(1)?;
-            match frame.is_yuv() {
-                true => preprocessor.run(&converter.yuv(frame)?, &mut square)?,
-                false => preprocessor.run(frame, &mut square)?,
-            }
+            let square = squares.of(frames, i)?;
             self.engine.counters().preprocessed(start.elapsed());
-            request.push(Square::new(square))?;
+            request.push(square)?;
         }
+        drop(squares);
         request.finish(finish)?;
         request.wait()
     }

@@ -7,7 +7,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis};
 use super::frames::{as_they_are, head, Kin};
 use super::Model;
 use crate::error::{Error, Result, Status};
-use crate::image::Frame;
+use crate::image::{AnyFrames, Frame};
 use crate::options::Head;
 use crate::runtime::Call;
 
@@ -21,6 +21,11 @@ impl Model {
     /// # Errors
     /// As [`Model::embed_text`] and [`Model::embed_frames`]; `Unsupported` if the checkpoint has no temperature.
     pub fn score(&self, texts: &[&str], frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+        self.score_any(texts, &frames.into(), call)
+    }
+
+    /// The same, wherever the frames lie; `Device` where that is a GPU that cannot be used.
+    pub(crate) fn score_any(&self, texts: &[&str], frames: &AnyFrames, call: &Call) -> Result<Array1<f32>> {
         self.check_count(frames.len())?;
         if self.info.head != Head::TightTransf && self.info.logit_scale.is_none() {
             return Err(Error::unsupported(
@@ -43,7 +48,7 @@ impl Model {
         }
     }
 
-    fn tight_scores(&self, texts: &Array2<f32>, frames: &[Frame], call: &Call) -> Result<Array1<f32>> {
+    fn tight_scores(&self, texts: &Array2<f32>, frames: &AnyFrames, call: &Call) -> Result<Array1<f32>> {
         let frames = Arc::new(self.frames(frames, Kin::Video, call, as_they_are())?);
         let mut scores = Vec::with_capacity(texts.nrows());
         for texts in texts.axis_chunks_iter(Axis(0), PAIRS) {

@@ -12,7 +12,7 @@ use ffmpeg::util::frame::video::Video as VideoFrame;
 use super::log;
 use super::source::{out_of_memory, Opened};
 use crate::error::{Error, Result, Status};
-use crate::image::{Frame, Matrix, Orientation, PixelFormat};
+use crate::image::{Frame, Matrix, Orientation, PixelFormat, YuvToRgb};
 use crate::options::{Color, VideoOptions};
 
 extern "C" {
@@ -93,16 +93,11 @@ impl Converter {
             let out = frame.data_mut(plane);
             yuv.copy_plane(plane, |y, row| out[y * stride..][..row.len()].copy_from_slice(row));
         }
-        let matrix = match yuv.matrix() {
-            Matrix::Bt601 => ffi::AVColorSpace::AVCOL_SPC_SMPTE170M,
-            Matrix::Bt709 => ffi::AVColorSpace::AVCOL_SPC_BT709,
-            Matrix::Bt2020 => ffi::AVColorSpace::AVCOL_SPC_BT2020_NCL,
-        };
         let range =
             if yuv.is_full_range() { ffi::AVColorRange::AVCOL_RANGE_JPEG } else { ffi::AVColorRange::AVCOL_RANGE_MPEG };
         // SAFETY: public fields of a frame of ours.
         unsafe {
-            (*frame.as_mut_ptr()).colorspace = matrix;
+            (*frame.as_mut_ptr()).colorspace = color_space(yuv.matrix());
             (*frame.as_mut_ptr()).color_range = range;
         }
         Ok(self.rgb(&frame)?.turned(yuv.orientation()))
@@ -204,6 +199,32 @@ impl Drop for Converter {
     fn drop(&mut self) {
         // SAFETY: null or a context that this value owns.
         unsafe { ffi::sws_freeContext(self.context) };
+    }
+}
+
+fn color_space(matrix: Matrix) -> ffi::AVColorSpace {
+    match matrix {
+        Matrix::Bt601 => ffi::AVColorSpace::AVCOL_SPC_SMPTE170M,
+        Matrix::Bt709 => ffi::AVColorSpace::AVCOL_SPC_BT709,
+        Matrix::Bt2020 => ffi::AVColorSpace::AVCOL_SPC_BT2020_NCL,
+    }
+}
+
+/// What swscale's fast conversion of YUV 4:2:0 multiplies with: its table of the matrix, rounded to 13 bits behind the point.
+pub(crate) fn yuv_to_rgb(matrix: Matrix, full_range: bool) -> YuvToRgb {
+    // SAFETY: four numbers for each matrix, constants of swscale.
+    let table = unsafe { *ffi::sws_getCoefficients(color_space(matrix) as i32).cast::<[i32; 4]>() };
+    let rounded = |sixteen_bits: i64| ((sixteen_bits + 4) >> 3) as f64;
+    // The table is for limited range.
+    let chroma = |number: i32| rounded(if full_range { i64::from(number) * 224 / 255 } else { number.into() });
+    let [v_to_red, u_to_blue, u_to_green, v_to_green] = table;
+    YuvToRgb {
+        black: if full_range { 0.0 } else { 16.0 },
+        luma: rounded(if full_range { 1 << 16 } else { (1 << 16) * 255 / 219 }),
+        v_to_red: chroma(v_to_red),
+        u_to_green: chroma(-u_to_green),
+        v_to_green: chroma(-v_to_green),
+        u_to_blue: chroma(u_to_blue),
     }
 }
 

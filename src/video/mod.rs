@@ -36,7 +36,7 @@ use crate::image::{Frame, Preprocessor};
 use crate::options::{Seek, VideoOptions};
 use crate::runtime::{Call, Cores, Turn};
 
-pub(crate) use convert::Converter;
+pub(crate) use convert::{yuv_to_rgb, Converter};
 pub use io::Media;
 use sample::Timeline;
 pub(crate) use segments::{segments, Progress};

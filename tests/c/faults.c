@@ -235,6 +235,9 @@ static void frames(const c4c_model *model) {
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 45", frame.rotation = 45);
     FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 360", frame.rotation = 360);
     FRAME_FAILS(C4C_E_UNSUPPORTED, "reserved", frame.reserved = 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "location 2", frame.location = 2);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "device_index is 1", frame.device_index = 1);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "stream is set", frame.stream = out);
 
     /* The distance between frames is the first one's struct_size. */
     struct {
@@ -270,6 +273,43 @@ static void frames(const c4c_model *model) {
     FAILS(C4C_OK, "", c4c_score(model, texts, 3, &good, 1, NULL, out, 3, &err));
     CHECK(fabsf(out[0]) <= 100.01f && out[0] != out[1] && out[3] == 7);
     fill();
+}
+
+/* Frames in GPU memory. The addresses are not even mapped: nothing may look at them from here. */
+static void gpu_frames(const c4c_model *model) {
+    c4c_error none = {0};
+    none.struct_size = sizeof none;
+    uint32_t gpus = 0;
+    CHECK(c4c_cuda_devices(&gpus, &none) == C4C_OK);
+    c4c_frame good = {0};
+    good.struct_size = sizeof good;
+    good.format = C4C_PIXEL_NV12;
+    good.width = good.height = 64;
+    good.planes[0] = (const uint8_t *)(uintptr_t)0x1000000;
+    good.planes[1] = (const uint8_t *)(uintptr_t)0x2000000;
+    good.strides[0] = 64;
+    good.strides[1] = -64;
+    good.location = C4C_LOCATION_CUDA;
+    good.device_index = gpus;
+    const char *text = "a dog";
+    /* With GPUs it is one too many, without them there is the reason. */
+    const char *why = gpus > 0 ? "device_index" : none.message;
+    FAILS(C4C_E_DEVICE, why, c4c_embed_images(model, &good, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_DEVICE, why, c4c_embed_frames(model, &good, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_DEVICE, why, c4c_score(model, &text, 1, &good, 1, NULL, out, ROOM, &err));
+    FAILS(C4C_E_DEVICE, "frames[0]: ", c4c_embed_images(model, &good, 1, NULL, out, ROOM, &err));
+
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1] is NULL", frame.planes[1] = NULL);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[0]: stride 63", frame.strides[0] = 63);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "planes[1]", frame.strides[1] = INT64_MIN);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "format 0", frame.format = 0);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "0x64", frame.width = 0);
+    FRAME_FAILS(C4C_E_INVALID_ARGUMENT, "rotation is 1", frame.rotation = 1);
+    c4c_frame mixed[3] = {good, good, good};
+    mixed[2].location = C4C_LOCATION_HOST;
+    FAILS(C4C_E_INVALID_ARGUMENT, "frames[2].location is 0, frames[0] has 1",
+          c4c_embed_images(model, mixed, 3, NULL, out, ROOM, &err));
+    untouched();
 }
 
 /* Planes of YUV, of odd sides so that half of a row is rounded up. */
@@ -534,6 +574,7 @@ int main(int argc, char **argv) {
     text(model);
     limits(model, &video);
     frames(model);
+    gpu_frames(model);
     yuv(model);
     video_options(model, &video);
     one_video(model, &video, argv[3]);
