@@ -18,7 +18,9 @@ use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{AnyFrames, Frame};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Load, Log, Stats};
+use crate::runtime::{
+    cuda_devices, cuda_is_in_use, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Load, Log, Stats,
+};
 use crate::text::Tokenizer;
 use crate::video::{self, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
@@ -411,14 +413,15 @@ impl Model {
     /// # Errors
     /// `Backend`; `Cancelled` and `Timeout`.
     pub fn trim(&self, call: &Call) -> Result<()> {
-        if self.info.devices == [Device::Cpu] {
-            return Ok(());
-        }
         self.engine.run_everywhere(call, |clip| {
             clip.clear();
             Ok(())
         })?;
-        clip::trim()
+        // A model on a CPU, too, may have been given frames in a GPU's memory.
+        if cuda_is_in_use() {
+            clip::trim()?;
+        }
+        Ok(())
     }
 
     /// Counts a call of a user's from its beginning to its end.

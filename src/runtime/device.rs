@@ -112,10 +112,12 @@ pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result
     }
 }
 
+/// What was found, and by which process.
+static FOUND: OnceCell<(u32, Count)> = OnceCell::new();
+
 /// How many CUDA devices this process can use, at least one; else why not. Loads libtorch's CUDA half and wakes the driver; the answer
 /// of the first call holds for the life of the process.
 pub fn cuda_devices() -> Count {
-    static FOUND: OnceCell<(u32, Count)> = OnceCell::new();
     let (process, count) = FOUND.get_or_init(|| (std::process::id(), find(&Loader)));
     match count {
         Ok(_) if *process != std::process::id() => {
@@ -124,6 +126,11 @@ pub fn cuda_devices() -> Count {
         }
         count => count.clone(),
     }
+}
+
+/// Whether [`cuda_devices`] has found any.
+pub(crate) fn cuda_is_in_use() -> bool {
+    FOUND.get().is_some_and(|(process, count)| count.is_ok() && *process == std::process::id())
 }
 
 /// What is needed for CUDA, in the order in which it is looked for.

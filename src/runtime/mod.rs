@@ -22,10 +22,10 @@ use parking_lot::Mutex;
 
 pub use call::{Call, Cancel};
 pub(crate) use cores::{Cores, Turn};
-pub(crate) use device::resolve;
 #[cfg(test)]
 pub(crate) use device::torch_folder;
 pub use device::{cuda_devices, Device, Devices};
+pub(crate) use device::{cuda_is_in_use, resolve};
 pub(crate) use engine::Request;
 pub use engine::{Engine, Load};
 pub use log::{Level, Log};
