@@ -104,7 +104,7 @@ fn native() -> Result<(), Box<dyn Error>> {
 
 /// CUDA streams through libtorch's core, which is C++.
 fn streams() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=src/image/device/stream.cpp");
+    println!("cargo:rerun-if-changed=src/runtime/stream.cpp");
     let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
     cc::Build::new()
         .cpp(true)
@@ -112,7 +112,7 @@ fn streams() -> Result<(), Box<dyn Error>> {
         .flag("-fvisibility=hidden")
         // Not -I: libtorch's headers warn.
         .flags(["-isystem", &include.to_string_lossy()])
-        .file("src/image/device/stream.cpp")
+        .file("src/runtime/stream.cpp")
         .try_compile("c4c_stream")?;
     // A test compiles it, too.
     println!("cargo:rustc-env=C4C_LIBTORCH_INCLUDE={}", include.display());

@@ -109,7 +109,10 @@ fn what_a_driver_says() {
         return;
     }
     assert_eq!(with_driver(&driver(999, 0, 0)), "the NVIDIA driver says: no such luck (999)");
-    assert_eq!(with_driver(&driver(0, 100, 0)), "the NVIDIA driver says: no such luck (100)");
+    assert_eq!(
+        with_driver(&driver(0, 100, 0)),
+        "the NVIDIA driver says: no such luck (100); is CUDA_VISIBLE_DEVICES empty?"
+    );
     assert_eq!(with_driver(&driver(0, 0, 0)), "the NVIDIA driver shows no device (is CUDA_VISIBLE_DEVICES empty?)");
     assert_eq!(with_driver("int nothing;"), "libcuda.so.1 has no cuInit");
     // This one is not good for more, so libtorch finds nothing with it even where all of its parts are there.

@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
 use crate::options::{Activation, Head, Modality, ModelName, Precision};
-use crate::runtime::{Device, Log};
+use crate::runtime::{guarded, Device, Log};
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
 pub(crate) use gpu::{count, held, trim};
@@ -117,6 +117,22 @@ pub fn enter(device: Device) -> Result<()> {
         Device::Cpu => Ok(()),
         Device::Cuda(number) => gpu::enter(number),
     }
+}
+
+/// Computes a little on the GPU, on a thread of its own, and says why it cannot: one that this libtorch has no code for, or that
+/// does not work, is found only so.
+pub fn probe(device: Device) -> std::result::Result<(), String> {
+    let compute = move || -> Result<()> {
+        enter(device)?;
+        let ones = Tensor::f_ones([8, 8], (Kind::Half, tensors(device)))?;
+        match ones.f_matmul(&ones)?.f_sum(Kind::Float)?.f_double_value(&[])? {
+            512.0 => Ok(()),
+            other => Err(Error::internal(format_args!("it finds 8 times 64 to be {other}"))),
+        }
+    };
+    let thread = crate::thread::spawn("c4c-probe", move || guarded(compute)).map_err(|e| e.to_string())?;
+    let computed = thread.join().map_err(|_| "the thread that tried it has ended".to_string())?;
+    computed.map_err(|e| e.message().to_string())
 }
 
 /// Waits for what the device has to do: other threads use the weights in streams of their own.
@@ -280,14 +296,14 @@ impl Clip {
     /// Raw embeddings of texts in one pass, one row each.
     pub fn texts(&self, texts: &[&Ids]) -> Result<Array2<f32>> {
         let tower = self.text.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no text tower"))?;
-        tower.encode(texts, &self.team, &self.lane)
+        self.lane.twice(|| tower.encode(texts, &self.team, &self.lane))
     }
 
     /// Raw embeddings of images in one pass, one row each.
     pub fn images(&self, images: &[&Image]) -> Result<Array2<f32>> {
         let tower =
             self.vision.as_ref().ok_or_else(|| Error::new(Status::Modality, "this model has no vision tower"))?;
-        tower.encode(images, &self.team, &self.lane)
+        self.lane.twice(|| tower.encode(images, &self.team, &self.lane))
     }
 }
 

@@ -127,3 +127,22 @@ fn patches_of_real_size_in_half_precision() {
     let far = furthest(&encode(Precision::F16, true), &expected);
     assert!(far <= 1e-6, "{far}");
 }
+
+/// Many texts, one of them long, are not all padded to its length, and come back in their order.
+#[test]
+fn texts_of_a_length_are_padded_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "meanP");
+    let many: Vec<Ids> = texts().into_iter().cycle().take(200).collect();
+    let many: Vec<&Ids> = many.iter().collect();
+    let clip = load(&path, Precision::F32, true);
+    let (all, few) = tch::no_grad(|| (clip.texts(&many).unwrap(), clip.texts(&many[..20]).unwrap()));
+    assert_eq!(all.nrows(), 200);
+    for (i, row) in all.rows().into_iter().enumerate() {
+        let far = furthest(
+            &row.to_owned().insert_axis(ndarray::Axis(0)),
+            &few.row(i % 20).to_owned().insert_axis(ndarray::Axis(0)),
+        );
+        assert!(far <= 1e-6, "{i}: {far}");
+    }
+}

@@ -75,7 +75,7 @@ impl TextTower {
         }
         match &self.way {
             Way::Native(tower) => tower.texts(texts, team),
-            Way::Plain(tower) => to_rows(&tower.encode(texts, self.arch.context, lane)?),
+            Way::Plain(tower) => tower.encode(texts, self.arch.context, lane),
         }
     }
 
@@ -100,24 +100,30 @@ impl Plain {
         })
     }
 
-    fn encode(&self, texts: &[&Ids], context: usize, lane: &Lane) -> Result<Tensor> {
+    fn encode(&self, texts: &[&Ids], context: usize, lane: &Lane) -> Result<Array2<f32>> {
         if !self.padded {
             let packed = Packed::new(texts)?;
             let x = Tensor::f_embedding(&self.tokens, &packed.ids, -1, false, false)?
                 .f_add(&self.positions.f_index_select(0, &packed.positions)?)?;
-            return Ok(self.transform(x, &packed)?.f_index_select(0, &packed.order)?);
+            return to_rows(&self.transform(x, &packed)?.f_index_select(0, &packed.order)?);
         }
+        let mut all = Array2::zeros((texts.len(), self.projection.size()[1] as usize));
+        for group in Padded::groups(texts) {
+            let texts: Vec<&Ids> = group.iter().map(|&i| texts[i]).collect();
+            let rows = to_rows(&self.together(&texts, context, lane)?)?;
+            group.iter().zip(rows.rows()).for_each(|(&i, row)| all.row_mut(i).assign(&row));
+        }
+        Ok(all)
+    }
+
+    /// Texts padded to one length.
+    fn together(&self, texts: &[&Ids], context: usize, lane: &Lane) -> Result<Tensor> {
         let rows = lane.rows(texts.len());
         let (length, inputs) = Padded::inputs(texts, rows, context, lane)?;
         let pass = |inputs: &[Tensor]| {
             let [ids, ends, visible] = inputs else { return Err(Error::internal("a pass over texts without texts")) };
-            let x = self.positions.f_narrow(0, 0, length)?.f_add(&Tensor::f_embedding(
-                &self.tokens,
-                ids,
-                -1,
-                false,
-                false,
-            )?)?;
+            let x = Tensor::f_embedding(&self.tokens, ids, -1, false, false)?;
+            let x = self.positions.f_narrow(0, 0, length)?.f_add(&x)?;
             self.transform(x, &Padded { ends, visible })
         };
         Ok(lane.run(Pass::Texts { rows, length }, &inputs, &pass)?.f_narrow(0, 0, texts.len() as i64)?)
@@ -150,6 +156,20 @@ struct Padded<'t> {
 }
 
 impl Padded<'_> {
+    /// So many tokens, padding and all, are no more work than the launching of another pass would be.
+    const FEW: usize = 8192;
+
+    /// Which texts are padded together: all of a small pass, else those that are padded to the same length.
+    fn groups(texts: &[&Ids]) -> Vec<Vec<usize>> {
+        let mut sorted: Vec<usize> = (0..texts.len()).collect();
+        let length = |i: usize| texts[i].len().next_multiple_of(STEP);
+        if sorted.iter().map(|&i| length(i)).max().unwrap_or(0) * texts.len() <= Self::FEW {
+            return vec![sorted];
+        }
+        sorted.sort_by_key(|&i| length(i));
+        sorted.chunk_by(|&a, &b| length(a) == length(b)).map(<[usize]>::to_vec).collect()
+    }
+
     /// The length, and ids, ends and what is visible of `rows` texts; those that are not there are of one token.
     fn inputs(texts: &[&Ids], rows: i64, context: usize, lane: &Lane) -> Result<(i64, [Tensor; 3])> {
         let longest = texts.iter().map(|text| text.len()).max().unwrap_or(1);

@@ -212,7 +212,9 @@ impl Plain {
     /// Images to `[n, embed]` raw embeddings, in one pass.
     fn encode(&self, images: &[&Image], lane: &Lane) -> Result<Tensor> {
         if self.arch.three_d {
-            return self.transform(&self.with_neighbours(images, lane)?);
+            let (n, rows) = (images.len(), lane.rows(images.len()) as usize);
+            let filled: Vec<&Image> = images.iter().copied().cycle().take(rows).collect();
+            return Ok(self.transform(&self.with_neighbours(&filled, lane)?)?.f_narrow(0, 0, n as i64)?);
         }
         let squares: Vec<&Square> = images.iter().map(|image| &image.own).collect();
         let rows = lane.rows(squares.len());

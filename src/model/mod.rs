@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, Sender};
 use ndarray::{Array1, Array2};
 
 use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
@@ -53,6 +53,8 @@ pub struct Model {
     log: Log,
     cores: Cores,
     engine: Engine<Clip>,
+    /// Dropped when the engine has gone.
+    _kept: Kept,
 }
 
 /// What was loaded, and how it runs.
@@ -87,7 +89,8 @@ impl Model {
             return Err(Error::invalid("num_threads is 0, expected at least 1"));
         }
         let cores = Cores::of_process();
-        let (devices, device_note) = resolve(&options.devices, cuda_devices)?;
+        let (devices, device_note) = resolve(&options.devices, cuda_devices, clip::probe)?;
+        let kept = Kept(devices.clone());
         let (max_batch, max_ids) = match devices[0] {
             Device::Cpu => (DEFAULT_MAX_BATCH, MAX_IDS),
             Device::Cuda(_) => (GPU_MAX_BATCH, GPU_MAX_IDS),
@@ -133,7 +136,7 @@ impl Model {
             (info, 3 * side * side)
         };
         let (engine, info) = Engine::start(limits, loads(weights, &devices, load), describe)?;
-        let model = Model { options, tokenizer, info, log, cores, engine };
+        let model = Model { options, tokenizer, info, log, cores, engine, _kept: kept };
         model.check_context()?;
         model.log.say(
             Level::Info,
@@ -417,11 +420,7 @@ impl Model {
             clip.clear();
             Ok(())
         })?;
-        // A model on a CPU, too, may have been given frames in a GPU's memory.
-        if cuda_is_in_use() {
-            clip::trim()?;
-        }
-        Ok(())
+        give_back(&self.info.devices)
     }
 
     /// Counts a call of a user's from its beginning to its end.
@@ -436,35 +435,60 @@ impl Model {
     }
 }
 
-/// A CPU has one thread; a GPU has [`GPU_LANES`]. The first of all reads the weights, and the others get them from there.
-fn loads(weights: Checkpoint, devices: &[Device], options: LoadOptions) -> Vec<Load<Clip>> {
-    let lanes: Vec<Device> = match devices {
-        [Device::Cpu] => vec![Device::Cpu],
-        gpus => gpus.iter().flat_map(|&gpu| [gpu; GPU_LANES]).collect(),
-    };
-    let (give, take) = bounded(lanes.len());
-    let mut loads: Vec<Load<Clip>> = Vec::new();
-    for &device in &lanes[1..] {
-        let (take, options) = (take.clone(), options.clone());
-        loads.push(Box::new(move || {
-            // Where nothing comes the first has failed, and its reason is the one that is told.
-            let clip: Clip = take.recv().map_err(|_| Error::internal("the model was not loaded"))?;
-            clip::enter(device)?;
-            clip.on(device, &options)
-        }));
+/// What libtorch keeps of GPUs' memory when a model has gone, or was not made, goes back to the system.
+struct Kept(Vec<Device>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.0 != [Device::Cpu] {
+            // There is nobody to tell; the memory is libtorch's to use again.
+            let _ = give_back(&self.0);
+        }
     }
-    let others = loads.len();
-    loads.insert(
-        0,
-        Box::new(move || {
-            clip::enter(options.device)?;
-            let clip = Clip::load(weights, options.clone())?;
-            for _ in 0..others {
-                drop(give.send(clip.on(options.device, &options)?));
+}
+
+/// Gives back what libtorch keeps of GPUs' memory. A model on a CPU, too, may have been given frames that are there.
+fn give_back(devices: &[Device]) -> Result<()> {
+    match (cuda_is_in_use(), devices.first()) {
+        (false, _) => Ok(()),
+        (true, Some(&Device::Cuda(number))) => clip::trim(number),
+        (true, _) => clip::trim(0),
+    }
+}
+
+/// A CPU has one thread; a GPU has [`GPU_LANES`]. The first of all reads the weights, copies them to the other GPUs, and hands them
+/// out.
+fn loads(weights: Checkpoint, devices: &[Device], options: LoadOptions) -> Vec<Load<Clip>> {
+    let mut gives: Vec<(Device, Vec<Sender<Clip>>)> = Vec::new();
+    let mut loads: Vec<Load<Clip>> = Vec::new();
+    for (i, &device) in devices.iter().enumerate() {
+        let lanes = if device == Device::Cpu { 1 } else { GPU_LANES };
+        let mut receivers = Vec::new();
+        // The first is the one that gives.
+        for _ in usize::from(i == 0)..lanes {
+            let (give, take) = bounded::<Clip>(1);
+            receivers.push(give);
+            loads.push(Box::new(move || {
+                clip::enter(device)?;
+                // Where nothing comes the first has failed, and its reason is the one that is told.
+                take.recv().map_err(|_| Error::internal("the model was not loaded"))
+            }));
+        }
+        gives.push((device, receivers));
+    }
+    let first = move || {
+        clip::enter(options.device)?;
+        let clip = Clip::load(weights, options.clone())?;
+        for (device, receivers) in gives {
+            let there = clip.on(device, &options);
+            for give in receivers {
+                // Each shares the memory of its device's copy.
+                drop(give.send(there.as_ref().map_err(Error::clone)?.on(device, &options)?));
             }
-            Ok(clip)
-        }),
-    );
+        }
+        Ok(clip)
+    };
+    loads.insert(0, Box::new(first));
     loads
 }
 

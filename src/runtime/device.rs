@@ -79,37 +79,44 @@ impl fmt::Display for Device {
 pub type Count = std::result::Result<usize, String>;
 
 /// The devices to compute on, at least one, and for [`Devices::Auto`] why it is not a GPU. `count` is asked only where a GPU may be
-/// taken.
+/// taken, and `probe` whether one that is there computes.
 ///
 /// # Errors
 /// `Device` with the reason when a device that was named cannot be had.
-pub(crate) fn resolve(wanted: &Devices, count: impl FnOnce() -> Count) -> Result<(Vec<Device>, Option<String>)> {
-    let missing = |name: &str, why: &dyn fmt::Display| {
+pub(crate) fn resolve(
+    wanted: &Devices,
+    count: impl FnOnce() -> Count,
+    probe: impl Fn(Device) -> std::result::Result<(), String>,
+) -> Result<(Vec<Device>, Option<String>)> {
+    let missing = |name: &str, why: &str| {
         Error::new(
             Status::Device,
             format_args!("options.device: `{name}` cannot be used: {why}; set \"auto\" or \"cpu\""),
         )
     };
-    match wanted {
-        Devices::Cpu => Ok((vec![Device::Cpu], None)),
-        Devices::Auto => Ok(match count() {
-            Ok(_) => (vec![Device::Cuda(0)], None),
-            Err(why) => (vec![Device::Cpu], Some(why)),
-        }),
-        Devices::EveryCuda => {
-            let n = count().map_err(|why| missing("cuda:*", &why))?;
-            Ok(((0..n).map(Device::Cuda).collect(), None))
+    let devices: Vec<Device> = match wanted {
+        Devices::Cpu => return Ok((vec![Device::Cpu], None)),
+        Devices::Auto => {
+            let first = Device::Cuda(0);
+            let usable = count().and_then(|_| probe(first));
+            return Ok(match usable {
+                Ok(()) => (vec![first], None),
+                Err(why) => (vec![Device::Cpu], Some(why)),
+            });
         }
+        Devices::EveryCuda => (0..count().map_err(|why| missing("cuda:*", &why))?).map(Device::Cuda).collect(),
         Devices::Cuda(numbers) => {
-            let names: Vec<String> = numbers.iter().map(|n| format!("cuda:{n}")).collect();
-            let there = count().map_err(|why| missing(&names.join(","), &why))?;
+            let devices: Vec<Device> = numbers.iter().map(|&number| Device::Cuda(number)).collect();
+            let there = count().map_err(|why| missing(&Device::names(&devices), &why))?;
             if let Some(number) = numbers.iter().find(|&&number| number >= there) {
                 let why = format!("there are {there} CUDA devices, cuda:0 to cuda:{}", there - 1);
                 return Err(missing(&format!("cuda:{number}"), &why));
             }
-            Ok((numbers.iter().map(|&number| Device::Cuda(number)).collect(), None))
+            devices
         }
-    }
+    };
+    devices.iter().try_for_each(|&device| probe(device).map_err(|why| missing(&device.to_string(), &why)))?;
+    Ok((devices, None))
 }
 
 /// What was found, and by which process.
@@ -214,6 +221,8 @@ fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> 
             std::mem::transmute::<*mut libc::c_void, Name>(name),
         )
     };
+    /// CUDA_ERROR_NO_DEVICE
+    const NO_DEVICE: i32 = 100;
     let mut devices = 0;
     // SAFETY: cuInit comes first, its flags must be 0, and cuDeviceGetCount writes one int.
     let result = unsafe {
@@ -229,7 +238,9 @@ fn driver_devices(driver: *mut libc::c_void) -> std::result::Result<(), String> 
             let mut text = std::ptr::null();
             // SAFETY: cuGetErrorString takes any number and writes a constant string, or null for one that it does not know.
             let said = unsafe { (name(code, &mut text) == 0 && !text.is_null()).then(|| CStr::from_ptr(text)) };
-            Err(format!("the NVIDIA driver says: {} ({code})", said.map_or("no text".into(), CStr::to_string_lossy)))
+            let hidden = if code == NO_DEVICE { "; is CUDA_VISIBLE_DEVICES empty?" } else { "" };
+            let said = said.map_or("no text".into(), CStr::to_string_lossy);
+            Err(format!("the NVIDIA driver says: {said} ({code}){hidden}"))
         }
     }
 }
@@ -274,7 +285,11 @@ mod tests {
     use super::*;
 
     fn with(names: &str, count: Count) -> Result<(Vec<Device>, Option<String>)> {
-        resolve(&Devices::parse(names).unwrap(), || count)
+        let probe = |device| match device {
+            Device::Cuda(2) => Err("no kernel image".to_string()),
+            _ => Ok(()),
+        };
+        resolve(&Devices::parse(names).unwrap(), || count, probe)
     }
 
     #[test]
@@ -309,7 +324,7 @@ mod tests {
     #[test]
     fn cpu_asks_nobody() {
         let asked = || -> Count { panic!("CUDA was asked") };
-        assert_eq!(resolve(&Devices::Cpu, asked).unwrap(), (vec![Device::Cpu], None));
+        assert_eq!(resolve(&Devices::Cpu, asked, |_| panic!("a GPU was tried")).unwrap(), (vec![Device::Cpu], None));
     }
 
     #[test]
@@ -322,7 +337,17 @@ mod tests {
     fn a_named_device_is_there_or_an_error_that_says_why() {
         assert_eq!(with("cuda:1", Ok(2)).unwrap().0, [Device::Cuda(1)]);
         assert_eq!(with("cuda:1,cuda:0", Ok(2)).unwrap().0, [Device::Cuda(1), Device::Cuda(0)]);
-        assert_eq!(with("cuda:*", Ok(3)).unwrap().0, [Device::Cuda(0), Device::Cuda(1), Device::Cuda(2)]);
+        assert_eq!(with("cuda:*", Ok(2)).unwrap().0, [Device::Cuda(0), Device::Cuda(1)]);
+        for names in ["cuda:2", "cuda:*"] {
+            let broken = with(names, Ok(3)).unwrap_err();
+            assert_eq!(
+                broken.message(),
+                "options.device: `cuda:2` cannot be used: no kernel image; set \"auto\" or \"cpu\""
+            );
+        }
+        let first = |_| Err("no kernel image".to_string());
+        let auto = resolve(&Devices::Auto, || Ok(1), first).unwrap();
+        assert_eq!(auto, (vec![Device::Cpu], Some("no kernel image".into())));
         let none = with("cuda", Err("no driver".into())).unwrap_err();
         assert_eq!(none.status(), Status::Device);
         assert_eq!(none.message(), "options.device: `cuda:0` cannot be used: no driver; set \"auto\" or \"cpu\"");

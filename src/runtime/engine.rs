@@ -45,6 +45,7 @@ impl<C: Compute> Engine<C> {
         let mut describe = Some(describe);
         let mut threads = Vec::new();
         let mut gives = Vec::new();
+        let mut failed = None;
         for (own, load) in loads.into_iter().enumerate() {
             let (give, shared) = bounded::<Arc<Shared<C>>>(1);
             let (ready, describe) = (ready.clone(), describe.take());
@@ -71,15 +72,20 @@ impl<C: Compute> Engine<C> {
                     }
                 }
             };
-            threads.push(
-                thread::spawn(&format!("c4c-worker-{own}"), body).map_err(|e| {
-                    Error::new(Status::OutOfMemory, format_args!("cannot start the model's thread: {e}"))
-                })?,
-            );
-            gives.push(give);
+            match thread::spawn(&format!("c4c-worker-{own}"), body) {
+                Ok(thread) => {
+                    threads.push(thread);
+                    gives.push(give);
+                }
+                Err(e) => {
+                    let error = format_args!("cannot start the model's thread: {e}");
+                    failed = Some((own, Error::new(Status::OutOfMemory, error)));
+                    break;
+                }
+            }
         }
         drop(ready);
-        let (mut description, mut failed) = (None, None);
+        let mut description = None;
         // All of them, so that none still loads when this returns.
         for (own, outcome) in loaded {
             match outcome {
@@ -88,6 +94,9 @@ impl<C: Compute> Engine<C> {
             }
         }
         if let Some((_, error)) = failed {
+            drop(gives);
+            // They let go of what they have loaded.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
             return Err(error);
         }
         let ended = || Error::internal("the model's thread ended while loading");
@@ -144,6 +153,8 @@ impl<C: 'static> Engine<C> {
             self.shared.open_queue()?.own_jobs[own].push_back(job);
         }
         self.shared.wake.notify_all();
+        // Theirs alone: where a thread has died nobody must be waited for.
+        drop(reply);
         (0..self.threads.len()).try_for_each(|_| call.wait(&results)?.ok_or_else(ended)?)
     }
 

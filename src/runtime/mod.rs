@@ -10,6 +10,7 @@ mod log;
 mod permits;
 mod queue;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -31,6 +32,7 @@ pub use engine::{Engine, Load};
 pub use log::{Level, Log};
 pub use queue::{Finish, Limits};
 pub use stats::Stats;
+pub(crate) use stream::{may_record, record_no_more, Gpu, RECORDING};
 
 use crate::error::{Error, Result};
 

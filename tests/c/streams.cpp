@@ -1,6 +1,6 @@
 // The library's part in streams, on a stand-in for CUDA that notes what it is asked for.
 
-#include "../../src/image/device/stream.cpp"
+#include "../../src/runtime/stream.cpp"
 
 #include <cstdlib>
 #include <cstring>
@@ -104,10 +104,12 @@ int main() {
     CHECK(std::strlen(why) == sizeof why - 1);
     c10::impl::registerDeviceGuard(c10::DeviceType::CUDA, &stand);
 
-    // Another device than the thread's, and there another stream.
+    // Another device than the thread's, and there another stream. Warnings go to nobody meanwhile.
+    c10::WarningHandler *const warnings = c10::WarningUtils::get_warning_handler();
     current_stream = {{0, 5}, {1, 6}};
     CHECK(c4c_stream_enter(1, 0, &entered, why, sizeof why) == 0);
     CHECK(current_device == 1 && current_stream[0] == 5 && current_stream[1] == 101 && entered.own == 101);
+    CHECK(c10::WarningUtils::get_warning_handler() != warnings);
     CHECK(follows(entered, 0x7f10, "record 1/32528;block 1/101;"));
     // The default stream by two names, and the thread's own default stream.
     CHECK(follows(entered, 0, "record 1/0;block 1/101;"));
@@ -117,6 +119,7 @@ int main() {
     c4c_stream_leave(&entered);
     CHECK(happened == "synchronize 1/101;device 0;");
     CHECK(current_device == 0 && current_stream[0] == 5 && current_stream[1] == 6);
+    CHECK(c10::WarningUtils::get_warning_handler() == warnings);
 
     // The thread's device, with a stream that it had before: neither is asked for.
     happened.clear();

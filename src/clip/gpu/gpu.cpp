@@ -1,5 +1,5 @@
-// What tch does not offer of libtorch's GPUs: streams, memory, and passes that are recorded once and replayed. Nothing here is linked
-// with CUDA: streams and memory go through libc10's interface for all devices, and what only libtorch_cuda has is looked up by
+// What tch does not offer of libtorch's GPUs: memory, and passes that are recorded once and replayed. Nothing here is linked
+// with CUDA: memory goes through libc10's interface for all devices, and what only libtorch_cuda has is looked up by
 // its name, once that is loaded.
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 
 #include <dlfcn.h>
 
+#include <ATen/Context.h>
 #include <ATen/core/CachingHostAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -40,12 +41,7 @@ template <class Work> int guarded(char *why, size_t room, Work work) noexcept {
     return -1;
 }
 
-// libtorch's warnings, which would go to stderr, and that is the host's.
-struct Silent : c10::WarningHandler {
-    void process(const c10::Warning &) override {}
-};
-
-// Keeps the last one.
+// Keeps the last warning, which would go to stderr, and that is the host's.
 struct Kept : c10::WarningHandler {
     std::string text;
     void process(const c10::Warning &warning) override { text = warning.msg(); }
@@ -62,26 +58,19 @@ int32_t c4c_gpu_count(int32_t *count, char *why, size_t room) {
     return guarded(why, room, [&] {
         Kept kept;
         const c10::WarningUtils::WarningHandlerGuard guard(&kept);
+        // It looks once, and whoever asked before libtorch_cuda was there has made it look.
+        if (!at::globalContext().hasCUDA())
+            throw std::runtime_error("it was asked for CUDA before its CUDA half was loaded; create a model before that");
         *count = static_cast<int32_t>(c10::impl::VirtualGuardImpl(CUDA).deviceCount());
         say(kept.text.c_str(), why, room);
     });
 }
 
-// From now on this thread's work goes to the GPU `device`, on a stream of its own, and its warnings to nobody.
-int32_t c4c_gpu_enter(int32_t device, char *why, size_t room) {
-    return guarded(why, room, [&] {
-        static Silent silent;
-        c10::WarningUtils::set_warning_handler(&silent);
-        const c10::impl::VirtualGuardImpl guard(CUDA);
-        guard.setDevice(gpu(device));
-        guard.exchangeStream(guard.getStreamFromGlobalPool(gpu(device)));
-    });
-}
-
-// Waits for all that was given to the GPU, on whatever stream.
+// Waits for what this thread gave to the GPU; other threads may record meanwhile.
 int32_t c4c_gpu_synchronize(int32_t device, char *why, size_t room) {
     return guarded(why, room, [&] {
-        c10::impl::VirtualGuardImpl(CUDA).synchronizeDevice(static_cast<c10::DeviceIndex>(device));
+        const c10::impl::VirtualGuardImpl guard(CUDA);
+        guard.synchronizeStream(guard.getStream(gpu(device)));
     });
 }
 
@@ -94,11 +83,19 @@ int32_t c4c_gpu_held(int32_t device, uint64_t *bytes, char *why, size_t room) {
     });
 }
 
-// Gives back what libtorch keeps for later: memory of all GPUs, and pinned memory of the host.
-int32_t c4c_gpu_trim(char *why, size_t room) {
+// Gives back what libtorch keeps for later: memory of all GPUs, and pinned memory of the host. `device` is one that has a context: to
+// free memory makes one on the thread's own device.
+int32_t c4c_gpu_trim(int32_t device, char *why, size_t room) {
     return guarded(why, room, [&] {
-        c10::getDeviceAllocator(CUDA)->emptyCache();
-        at::getHostAllocator(CUDA)->empty_cache();
+        const c10::impl::VirtualGuardImpl guard(CUDA);
+        const c10::Device before = guard.exchangeDevice(gpu(device));
+        char failed[512];
+        const int32_t code = guarded(failed, sizeof failed, [] {
+            c10::getDeviceAllocator(CUDA)->emptyCache();
+            at::getHostAllocator(CUDA)->empty_cache();
+        });
+        guard.uncheckedSetDevice(before);
+        if (code != 0) throw std::runtime_error(failed);
     });
 }
 
@@ -122,7 +119,7 @@ const char *const NAMES[] = {
     "_ZN2at4cuda17graph_pool_handleEv",
 };
 
-// cudaStreamCaptureModeThreadLocal: other threads may do what they like while one records.
+// cudaStreamCaptureModeThreadLocal: other threads may allocate and copy while one records.
 constexpr int32_t THREAD_LOCAL = 1;
 
 template <class Function> Function find(const char *name) {
@@ -145,12 +142,6 @@ const Functions &functions() {
     return found;
 }
 
-void discard(Graph *graph) {
-    char ignored[8];
-    guarded(ignored, sizeof ignored, [&] { functions().destroy(graph); });
-    delete graph;
-}
-
 } // namespace
 
 extern "C" {
@@ -167,22 +158,17 @@ int32_t c4c_graph_pool(uint64_t pool[2], char *why, size_t room) {
     });
 }
 
-// From here on what this thread gives to its stream is recorded, and not done. To be freed, also when the recording fails; NULL
-// when it did not begin.
+// From here on what this thread gives to its stream is recorded, and not done; NULL when it did not begin. What libtorch has begun
+// and not ended it still refers to, so that a recording that failed to begin or to end must never be freed.
 void *c4c_graph_begin(const uint64_t pool[2], char *why, size_t room) {
     Graph *graph = nullptr;
     const int32_t failed = guarded(why, room, [&] {
         functions();
         graph = new Graph;
         functions().construct(graph, false);
+        functions().begin(graph, Pool(pool[0], pool[1]), THREAD_LOCAL);
     });
-    if (failed != 0) {
-        delete graph;
-        return nullptr;
-    }
-    if (guarded(why, room, [&] { functions().begin(graph, Pool(pool[0], pool[1]), THREAD_LOCAL); }) == 0) return graph;
-    discard(graph);
-    return nullptr;
+    return failed == 0 ? graph : nullptr;
 }
 
 int32_t c4c_graph_end(void *graph, char *why, size_t room) {
@@ -194,6 +180,10 @@ int32_t c4c_graph_replay(void *graph, char *why, size_t room) {
     return guarded(why, room, [&] { functions().replay(static_cast<Graph *>(graph)); });
 }
 
-void c4c_graph_free(void *graph) { discard(static_cast<Graph *>(graph)); }
+void c4c_graph_free(void *graph) {
+    char ignored[8];
+    guarded(ignored, sizeof ignored, [&] { functions().destroy(static_cast<Graph *>(graph)); });
+    delete static_cast<Graph *>(graph);
+}
 
 } // extern "C"

@@ -22,8 +22,8 @@ struct Recording<G> {
 pub(super) trait Recorder {
     type Tape;
 
-    /// Records what `work` does.
-    fn record(&self, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Self::Tape, Tensor)>;
+    /// Records what `work` does. `first`: there are no others.
+    fn record(&self, first: bool, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Self::Tape, Tensor)>;
     fn replay(&self, tape: &Self::Tape) -> Result<()>;
 }
 
@@ -36,8 +36,9 @@ pub(super) struct Cuda {
 impl Recorder for Cuda {
     type Tape = Graph;
 
-    fn record(&self, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Graph, Tensor)> {
-        let pool = match self.pool.get() {
+    fn record(&self, first: bool, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Graph, Tensor)> {
+        // A pool does not outlive the recordings in it.
+        let pool = match self.pool.get().filter(|_| !first) {
             Some(pool) => pool,
             None => Pool::new()?,
         };
@@ -113,7 +114,8 @@ impl<K: Copy + Eq + Hash + fmt::Debug, R: Recorder> Graphs<K, R> {
     ) -> Result<Recording<R::Tape>> {
         let copy = |x: &Tensor| Ok(x.f_to_device_(x.device(), x.kind(), false, true)?);
         let inputs = inputs.iter().map(copy).collect::<Result<Vec<_>>>()?;
-        let (tape, recorded) = self.recorder.record(&mut || pass(&inputs))?;
+        let first = self.recordings.borrow().is_empty();
+        let (tape, recorded) = self.recorder.record(first, &mut || pass(&inputs))?;
         self.recorder.replay(&tape)?;
         let largest = |x: &Tensor| -> Result<f64> { Ok(x.f_abs()?.f_max()?.f_double_value(&[])?) };
         let (off, size) = (largest(&recorded.f_sub(output)?.f_to_kind(Kind::Float)?)?, largest(output)?);
@@ -143,6 +145,8 @@ mod tests {
         /// What a replay adds to the output, or that it fails.
         off: Arc<Mutex<Option<f64>>>,
         fails: bool,
+        /// Of each recording whether it was the first.
+        first: Arc<Mutex<Vec<bool>>>,
         recorded: Arc<Mutex<usize>>,
         replayed: Arc<Mutex<usize>>,
     }
@@ -150,7 +154,8 @@ mod tests {
     impl Recorder for Fake {
         type Tape = Tensor;
 
-        fn record(&self, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Tensor, Tensor)> {
+        fn record(&self, first: bool, work: &mut dyn FnMut() -> Result<Tensor>) -> Result<(Tensor, Tensor)> {
+            self.first.lock().unwrap().push(first);
             *self.recorded.lock().unwrap() += 1;
             if self.fails {
                 return Err(Error::new(Status::Backend, "this cannot be recorded"));
@@ -241,9 +246,12 @@ mod tests {
         let fake = Fake::default();
         let graphs = Graphs::<i64, Fake>::new(fake.clone(), &Log::default());
         for _ in 0..2 {
-            (0..3).for_each(|_| drop(graphs.run(1, &[Tensor::from_slice(&[1.0f32])], &twice).unwrap()));
+            for key in [1, 1, 1, 2, 2] {
+                drop(graphs.run(key, &[Tensor::from_slice(&[1.0f32])], &twice).unwrap());
+            }
             graphs.clear();
         }
-        assert_eq!(*fake.recorded.lock().unwrap(), 2);
+        assert_eq!(*fake.recorded.lock().unwrap(), 4);
+        assert_eq!(*fake.first.lock().unwrap(), [true, false, true, false]);
     }
 }

@@ -10,7 +10,10 @@ use crate::error::{Error, Result, Status};
 use crate::runtime::Log;
 
 /// Passes of images and texts are filled up to one of these numbers of rows, so that there are not too many to record.
-const ROWS: [i64; 12] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128];
+const ROWS: [i64; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128];
+
+/// And beyond these, to a multiple of this.
+const STEP: i64 = 32;
 
 /// With more rows than this, launching takes less time than the work, and nothing is recorded.
 const MOST_ROWS: i64 = 128;
@@ -54,12 +57,24 @@ impl Lane {
         Lane { device, staging: RefCell::new(None), graphs }
     }
 
-    /// How many rows a pass of `n` gets.
+    /// How many rows a pass of `n` gets. On GPUs there are few such numbers: for each, passes are recorded, and libraries of NVIDIA's
+    /// prepare what they do for each shape.
     pub(in crate::clip) fn rows(&self, n: usize) -> i64 {
         let n = n as i64;
-        match self.graphs {
-            Some(_) => ROWS.into_iter().find(|&rows| rows >= n).unwrap_or(n),
-            None => n,
+        match self.device {
+            Device::Cpu => n,
+            _ => ROWS.into_iter().find(|&rows| rows >= n).unwrap_or((n + STEP - 1) / STEP * STEP),
+        }
+    }
+
+    /// `pass`, and again without the memory that recordings hold where there was not enough of it.
+    pub(in crate::clip) fn twice<T>(&self, pass: impl Fn() -> Result<T>) -> Result<T> {
+        match (pass(), &self.graphs) {
+            (Err(error), Some(_)) if error.status() == Status::OutOfMemory => {
+                self.clear();
+                pass()
+            }
+            (result, _) => result,
         }
     }
 
@@ -86,8 +101,8 @@ impl Lane {
                 staging.insert(room.f_pin_memory(self.device)?)
             }
         };
-        // SAFETY: a contiguous tensor of bytes on the CPU that nobody else has, of as many as it says; the device has read what
-        // was in it, since each pass ends with its results on the host.
+        // SAFETY: a contiguous tensor of bytes on the CPU that nobody else has, of as many as it says. The device has read what was in
+        // it, since each pass ends with its results on the host; but for one that failed, whose results nobody gets.
         let room = unsafe { std::slice::from_raw_parts_mut(staging.data_ptr().cast::<u8>(), staging.numel()) };
         for (to, square) in room.chunks_exact_mut(bytes).zip(squares) {
             to.copy_from_slice(square);

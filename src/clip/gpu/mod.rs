@@ -1,12 +1,14 @@
-//! libtorch's GPUs beyond what tch offers of them: streams, memory, and recorded passes.
+//! libtorch's GPUs beyond what tch offers of them: memory, and recorded passes.
 
 mod graph;
 mod lane;
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_void, CStr};
 use std::ptr::NonNull;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
+use crate::runtime::{guarded, may_record, record_no_more, Gpu, RECORDING};
 
 pub(super) use lane::{Lane, Pass};
 
@@ -15,10 +17,9 @@ const ROOM: usize = 1024;
 
 extern "C" {
     fn c4c_gpu_count(count: *mut i32, why: *mut c_char, room: usize) -> i32;
-    fn c4c_gpu_enter(device: i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_gpu_synchronize(device: i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_gpu_held(device: i32, bytes: *mut u64, why: *mut c_char, room: usize) -> i32;
-    fn c4c_gpu_trim(why: *mut c_char, room: usize) -> i32;
+    fn c4c_gpu_trim(device: i32, why: *mut c_char, room: usize) -> i32;
     fn c4c_graph_pool(pool: *mut u64, why: *mut c_char, room: usize) -> i32;
     fn c4c_graph_begin(pool: *const u64, why: *mut c_char, room: usize) -> *mut c_void;
     fn c4c_graph_end(graph: *mut c_void, why: *mut c_char, room: usize) -> i32;
@@ -37,17 +38,11 @@ fn said<T>(call: impl FnOnce(*mut c_char, usize) -> T) -> (T, String) {
     (value, why.to_string_lossy().into_owned())
 }
 
-/// What `call` returns, or what it says is wrong when `failed` finds it so.
-fn told<T>(call: impl FnOnce(*mut c_char, usize) -> T, failed: impl FnOnce(&T) -> bool) -> Result<T> {
-    let (value, why) = said(call);
-    if failed(&value) {
-        return Err(Error::libtorch(&why));
-    }
-    Ok(value)
-}
-
 fn done(call: impl FnOnce(*mut c_char, usize) -> i32) -> Result<()> {
-    told(call, |&code| code != 0).map(drop)
+    match said(call) {
+        (0, _) => Ok(()),
+        (_, why) => Err(Error::libtorch(&why)),
+    }
 }
 
 fn number(device: usize) -> i32 {
@@ -66,30 +61,36 @@ pub(crate) fn count() -> std::result::Result<usize, String> {
     }
 }
 
-/// From now on this thread's work goes to GPU `device`, on a stream of its own, and its warnings to nobody.
-pub(super) fn enter(device: usize) -> Result<()> {
-    // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room.
-    done(|why, room| unsafe { c4c_gpu_enter(number(device), why, room) })
+thread_local! {
+    static HERE: RefCell<Option<Gpu>> = const { RefCell::new(None) };
 }
 
-/// Waits for all work on GPU `device`, on whatever stream.
+/// From now on this thread's work goes to GPU `device`, on a stream of its own, and its warnings to nobody.
+pub(super) fn enter(device: usize) -> Result<()> {
+    let gpu = Gpu::enter(device)?;
+    HERE.with_borrow_mut(|here| *here = Some(gpu));
+    Ok(())
+}
+
+/// Waits for what this thread gave to GPU `device`.
 pub(super) fn synchronize(device: usize) -> Result<()> {
-    // SAFETY: as in `enter`.
+    // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room.
     done(|why, room| unsafe { c4c_gpu_synchronize(number(device), why, room) })
 }
 
 /// Bytes of GPU `device` that libtorch holds for this process.
 pub(crate) fn held(device: usize) -> Result<u64> {
     let mut bytes = 0;
-    // SAFETY: as in `enter`; one number is written.
+    // SAFETY: as in `synchronize`; one number is written.
     done(|why, room| unsafe { c4c_gpu_held(number(device), &mut bytes, why, room) })?;
     Ok(bytes)
 }
 
-/// Gives back what libtorch keeps of all GPUs for later.
-pub(crate) fn trim() -> Result<()> {
-    // SAFETY: as in `enter`.
-    done(|why, room| unsafe { c4c_gpu_trim(why, room) })
+/// Gives back what libtorch keeps of all GPUs for later; `device` is one that is in use.
+pub(crate) fn trim(device: usize) -> Result<()> {
+    let _nobody_records = RECORDING.lock();
+    // SAFETY: as in `synchronize`.
+    done(|why, room| unsafe { c4c_gpu_trim(number(device), why, room) })
 }
 
 /// Memory for recordings that are replayed one at a time.
@@ -99,7 +100,7 @@ struct Pool([u64; 2]);
 impl Pool {
     fn new() -> Result<Self> {
         let mut pool = [0; 2];
-        // SAFETY: as in `enter`; two numbers are written.
+        // SAFETY: as in `synchronize`; two numbers are written.
         done(|why, room| unsafe { c4c_graph_pool(pool.as_mut_ptr(), why, room) })?;
         Ok(Pool(pool))
     }
@@ -114,16 +115,30 @@ unsafe impl Send for Graph {}
 impl Graph {
     /// Records what `work` gives to this thread's stream, which is not done meanwhile.
     fn record<T>(pool: Pool, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
-        // SAFETY: as in `enter`; two numbers are read.
-        let graph = told(|why, room| unsafe { c4c_graph_begin(pool.0.as_ptr(), why, room) }, |graph| graph.is_null())?;
-        let graph = NonNull::new(graph).map(Graph).ok_or_else(|| Error::internal("a recording without handle"))?;
-        let made = work();
+        let alone = RECORDING.lock();
+        if !may_record() {
+            return Err(Error::new(Status::Backend, "an earlier recording failed, or too many threads use GPUs"));
+        }
+        // SAFETY: as in `synchronize`; two numbers are read.
+        let graph = said(|why, room| unsafe { c4c_graph_begin(pool.0.as_ptr(), why, room) });
+        let Some(graph) = NonNull::new(graph.0).map(Graph) else {
+            record_no_more();
+            return Err(Error::libtorch(&graph.1));
+        };
         // The stream must not stay in the state of recording, whatever came of the work.
+        let made = guarded(work);
         // SAFETY: a handle that c4c_graph_begin gave.
         let ended = done(|why, room| unsafe { c4c_graph_end(graph.0.as_ptr(), why, room) });
-        let made = made?;
-        ended?;
-        Ok((graph, made))
+        if ended.is_err() {
+            // libtorch still refers to it.
+            std::mem::forget(graph);
+            record_no_more();
+            // Why the work failed says more than that its recording did.
+            return Err(made.err().or(ended.err()).unwrap_or_else(|| Error::internal("a recording did not end")));
+        }
+        // Freeing it wants to be alone, too.
+        drop(alone);
+        Ok((graph, made?))
     }
 
     /// Does again what was recorded, on this thread's stream.
@@ -135,7 +150,8 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // SAFETY: a handle that c4c_graph_begin gave, freed once.
+        let _nobody_records = RECORDING.lock();
+        // SAFETY: a handle that c4c_graph_begin gave and whose recording has ended, freed once.
         unsafe { c4c_graph_free(self.0.as_ptr()) };
     }
 }
@@ -145,7 +161,6 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::Status;
 
     /// What is looked up by name is there, in the libtorch that this is built with.
     #[test]
@@ -183,8 +198,9 @@ mod tests {
             enter(0).unwrap_err(),
             synchronize(0).unwrap_err(),
             held(0).unwrap_err(),
-            trim().unwrap_err(),
+            trim(0).unwrap_err(),
             Pool::new().map(drop).unwrap_err(),
+            Graph::record(Pool([0, 0]), || Ok(())).map(drop).unwrap_err(),
             Graph::record(Pool([0, 0]), || Ok(())).map(drop).unwrap_err(),
         ];
         for error in errors {

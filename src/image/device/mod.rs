@@ -1,7 +1,6 @@
 //! Pictures in the memory of a GPU, which makes their squares: only these leave it. The bytes are those that
 //! [`Preprocessor`](super::Preprocessor) gives, since everything is whole numbers that floating point holds exactly.
 
-mod stream;
 mod taps;
 
 use std::ffi::c_void;
@@ -13,7 +12,7 @@ use super::frame::FrameInfo;
 use super::resize::Axis;
 use super::{Orientation, PixelFormat};
 use crate::error::{Error, Result, Status};
-use stream::Gpu;
+use crate::runtime::Gpu;
 use taps::Taps;
 
 /// So many pixels are worked on at a time. At their peak they take 35 bytes each.

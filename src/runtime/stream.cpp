@@ -9,6 +9,7 @@
 #include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 
 extern "C" {
 
@@ -20,6 +21,8 @@ struct c4c_entered {
     // Streams of `entered`: the thread's, and the one that is its own for now.
     int64_t stream;
     int64_t own;
+    // A c10::WarningHandler, the thread's.
+    int64_t warnings;
 };
 
 } // extern "C"
@@ -54,6 +57,11 @@ template <typename Body> int told(char *why, size_t room, Body body) {
     return -1;
 }
 
+// libtorch's warnings would go to stderr, and that is the host's.
+struct Silent : c10::WarningHandler {
+    void process(const c10::Warning &) override {}
+};
+
 void restore(const c4c_entered &before) {
     const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
     cuda.exchangeStream(stream_of(before.entered, before.stream));
@@ -66,11 +74,11 @@ void restore(const c4c_entered &before) {
 
 extern "C" {
 
-// Makes `device` and a stream there the calling thread's: `own`, or where that is 0 one of libtorch's pool.
+// Makes `device` and a stream there the calling thread's: `own`, or where that is 0 one of libtorch's pool. Its warnings go to nobody.
 int c4c_stream_enter(int32_t device, int64_t own, c4c_entered *entered, char *why, size_t room) {
     return told(why, room, [&] {
         const c10::impl::VirtualGuardImpl cuda(c10::DeviceType::CUDA);
-        c4c_entered now{cuda.getDevice().index(), device, 0, own};
+        c4c_entered now{cuda.getDevice().index(), device, 0, own, 0};
         now.stream = cuda.getStream(gpu(device)).id();
         try {
             if (now.device != device)
@@ -82,6 +90,9 @@ int c4c_stream_enter(int32_t device, int64_t own, c4c_entered *entered, char *wh
             restore(now);
             throw;
         }
+        static Silent silent;
+        now.warnings = reinterpret_cast<intptr_t>(c10::WarningUtils::get_warning_handler());
+        c10::WarningUtils::set_warning_handler(&silent);
         *entered = now;
     });
 }
@@ -103,6 +114,7 @@ void c4c_stream_leave(const c4c_entered *entered) {
         cuda.synchronizeStream(stream_of(entered->entered, entered->own));
     });
     told(why, sizeof why, [&] { restore(*entered); });
+    c10::WarningUtils::set_warning_handler(reinterpret_cast<c10::WarningHandler *>(static_cast<intptr_t>(entered->warnings)));
 }
 
 } // extern "C"
