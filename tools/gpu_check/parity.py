@@ -62,10 +62,11 @@ def graphs(context: Context, report: Report) -> None:
         return
     with report.check(name), context.model(context.best) as on, context.model(context.best, cuda_graphs=False) as off:
         far = 0.0
-        # Other inputs in the same sizes, so that what a recording read at first would show.
-        for turn in range(3):
+        # Other inputs in the same sizes, so that what a recording read at first would show; often enough for each of two threads to
+        # record and to replay.
+        for turn in range(8):
             for n in (1, 5, 12):
-                frames = pictures(48)[12 * turn : 12 * turn + n]
+                frames = pictures(96)[12 * turn : 12 * turn + n]
                 far = max(far, distance(on.images(frames), off.images(frames)))
             for n in (1, 7, 32):
                 words = texts(256)[32 * turn : 32 * turn + n]

@@ -28,6 +28,7 @@ Jobs = Callable[[str, int], Run]
 AIM_COMPILE, AIM_FLOOR = 1.5, 1.6
 MOST_CALLS = 300
 SMALL = 12  # where recorded passes are for
+WARM = 8  # each of two threads records the second pass that it gets, and others compile
 
 
 def our_jobs(model: ours.Model) -> Jobs:
@@ -76,8 +77,11 @@ def torch_jobs(context: Context, compile: bool) -> Jobs:
     return job
 
 
-def in_turns(runs: dict[str, Run], rounds: int, budget: float) -> dict[str, float]:
+def in_turns(runs: dict[str, Run], rounds: int, budget: float, warm: int) -> dict[str, float]:
     """The median of the rounds' medians, in seconds: a drift of the machine meets all alike."""
+    for run in runs.values():
+        for _ in range(warm):
+            run()
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -132,7 +136,7 @@ def models(context: Context, report: Report, rates: floor.Rates | None) -> None:
                     runs[name] = run
             if mine not in runs:
                 continue
-            took = in_turns(runs, *context.patience)
+            took = in_turns(runs, *context.patience, warm=WARM if context.cuda else 1)
             report.data(what, took)
             bound = floor.floor_s(rates, tower, n) if rates else None
             lines.append((what, n, took, bound))
@@ -183,7 +187,7 @@ def launches(context: Context, report: Report) -> None:
             import torch
 
             run = our_jobs(model)("vision", 12)
-            for _ in range(3):
+            for _ in range(WARM):
                 run()
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
                 run()
