@@ -82,8 +82,8 @@ impl Model {
     /// Loads a checkpoint and makes it ready to embed.
     ///
     /// # Errors
-    /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `OutOfMemory`; each message
-    /// names the thing.
+    /// `WeightsIo`, `WeightsFormat`, `WeightsMismatch`, `InvalidArgument`, `Unsupported`, `Device`, `OutOfMemory`; each
+    /// message names the thing.
     pub fn load(options: Options, log: Log) -> Result<Model> {
         if options.num_threads == Some(0) {
             return Err(Error::invalid("num_threads is 0, expected at least 1"));
@@ -479,11 +479,11 @@ fn loads(weights: Checkpoint, devices: &[Device], options: LoadOptions) -> Vec<L
     let first = move || {
         clip::enter(options.device)?;
         let clip = Clip::load(weights, options.clone())?;
-        for (device, receivers) in gives {
-            let there = clip.on(device, &options);
+        for (device, receivers) in gives.into_iter().filter(|(_, receivers)| !receivers.is_empty()) {
+            let there = clip.on(device, &options)?;
             for give in receivers {
-                // Each shares the memory of its device's copy.
-                drop(give.send(there.as_ref().map_err(Error::clone)?.on(device, &options)?));
+                // In the memory of its device's copy.
+                drop(give.send(there.on(device, &options)?));
             }
         }
         Ok(clip)
