@@ -138,10 +138,11 @@ impl Model {
         let (engine, info) = Engine::start(limits, loads(weights, &devices, load), describe)?;
         let model = Model { options, tokenizer, info, log, cores, engine, _kept: kept };
         model.check_context()?;
+        let no_gpu = model.info.device_note.as_ref().map(|why| format!("; not a GPU: {why}")).unwrap_or_default();
         model.log.say(
             Level::Info,
             format_args!(
-                "loaded {} from {}, on {}, {:?} products, {} threads",
+                "loaded {} from {}, on {}, {:?} products, {} threads{no_gpu}",
                 model.info.arch,
                 model.options.weights_path.display(),
                 Device::names(&model.info.devices),
@@ -149,9 +150,6 @@ impl Model {
                 limits.num_threads
             ),
         );
-        if let Some(why) = &model.info.device_note {
-            model.log.say(Level::Info, format_args!("on the CPU, since no GPU can be used: {why}"));
-        }
         Ok(model)
     }
 
