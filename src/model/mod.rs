@@ -1,5 +1,6 @@
 //! The model: what it can do, in the order in which it does it.
 
+mod devices;
 mod frames;
 mod many;
 mod score;
@@ -11,19 +12,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, Sender};
 use ndarray::{Array1, Array2};
 
 use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
 use crate::image::{AnyFrames, Frame};
 use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{
-    cuda_devices, cuda_is_in_use, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Load, Log, Stats,
-};
+use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Log, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
+use devices::{give_back, loads, Kept};
 use frames::{as_they_are, head, Frames, Kin};
 use squares::{check_devices, Squares};
 
@@ -37,8 +36,6 @@ const GPU_MAX_BATCH: usize = 96;
 const MAX_IDS: usize = 512;
 /// The same on a GPU: 256 texts of the operator's 32 ids.
 const GPU_MAX_IDS: usize = 8192;
-/// Threads for each GPU, with a stream each: while one computes, the other brings the next images there.
-const GPU_LANES: usize = 2;
 /// How many texts are cleaned and cut into ids before they are handed over.
 const TEXTS_AT_ONCE: usize = 32;
 
@@ -431,63 +428,6 @@ impl Model {
     pub(crate) fn abandon(self) {
         self.engine.abandon();
     }
-}
-
-/// What libtorch keeps of GPUs' memory when a model has gone, or was not made, goes back to the system.
-struct Kept(Vec<Device>);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if self.0 != [Device::Cpu] {
-            // There is nobody to tell; the memory is libtorch's to use again.
-            let _ = give_back(&self.0);
-        }
-    }
-}
-
-/// Gives back what libtorch keeps of GPUs' memory. A model on a CPU, too, may have been given frames that are there.
-fn give_back(devices: &[Device]) -> Result<()> {
-    match (cuda_is_in_use(), devices.first()) {
-        (false, _) => Ok(()),
-        (true, Some(&Device::Cuda(number))) => clip::trim(number),
-        (true, _) => clip::trim(0),
-    }
-}
-
-/// A CPU has one thread; a GPU has [`GPU_LANES`]. The first of all reads the weights, copies them to the other GPUs, and hands them
-/// out.
-fn loads(weights: Checkpoint, devices: &[Device], options: LoadOptions) -> Vec<Load<Clip>> {
-    let mut gives: Vec<(Device, Vec<Sender<Clip>>)> = Vec::new();
-    let mut loads: Vec<Load<Clip>> = Vec::new();
-    for (i, &device) in devices.iter().enumerate() {
-        let lanes = if device == Device::Cpu { 1 } else { GPU_LANES };
-        let mut receivers = Vec::new();
-        // The first is the one that gives.
-        for _ in usize::from(i == 0)..lanes {
-            let (give, take) = bounded::<Clip>(1);
-            receivers.push(give);
-            loads.push(Box::new(move || {
-                clip::enter(device)?;
-                // Where nothing comes the first has failed, and its reason is the one that is told.
-                take.recv().map_err(|_| Error::internal("the model was not loaded"))
-            }));
-        }
-        gives.push((device, receivers));
-    }
-    let first = move || {
-        clip::enter(options.device)?;
-        let clip = Clip::load(weights, options.clone())?;
-        for (device, receivers) in gives.into_iter().filter(|(_, receivers)| !receivers.is_empty()) {
-            let there = clip.on(device, &options)?;
-            for give in receivers {
-                // In the memory of its device's copy.
-                drop(give.send(there.on(device, &options)?));
-            }
-        }
-        Ok(clip)
-    };
-    loads.insert(0, Box::new(first));
-    loads
 }
 
 fn tokenizer(options: &Options, weights: &Checkpoint) -> Result<Option<Arc<Tokenizer>>> {

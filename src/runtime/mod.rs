@@ -3,6 +3,7 @@
 mod call;
 mod calm;
 mod cores;
+mod cpp;
 mod device;
 mod engine;
 mod lane;
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 
 pub use call::{Call, Cancel};
 pub(crate) use cores::{Cores, Turn};
+pub(crate) use cpp::{done, said};
 #[cfg(test)]
 pub(crate) use device::torch_folder;
 pub use device::{cuda_devices, Device, Devices};

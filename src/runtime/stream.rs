@@ -3,13 +3,14 @@
 //! CUDA's recordings want that nobody else uses their stream, and libtorch's that there is one at a time in a process.
 
 use std::collections::HashSet;
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 
+use super::cpp::done;
 use crate::error::{Error, Result};
 
 /// As C++ sees it; the comments are there.
@@ -105,7 +106,7 @@ impl Gpu {
         let number = i32::try_from(device).map_err(Error::internal)?;
         let mut entered = Entered::default();
         // SAFETY: writes `entered` and at most as many bytes of text as it is told.
-        told(|why, room| unsafe { c4c_stream_enter(number, own, &mut entered, why, room) })?;
+        done(|why, room| unsafe { c4c_stream_enter(number, own, &mut entered, why, room) })?;
         Ok(Gpu { device, entered, shared: false, _here: PhantomData })
     }
 
@@ -119,7 +120,7 @@ impl Gpu {
     /// `stream` is NULL or a `cudaStream_t` of this device.
     pub(crate) unsafe fn follow(&self, stream: *mut c_void) -> Result<()> {
         // SAFETY: the caller's promise; reads `entered` and writes at most as many bytes of text as it is told.
-        told(|why, room| unsafe { c4c_stream_follow(&self.entered, stream, why, room) })
+        done(|why, room| unsafe { c4c_stream_follow(&self.entered, stream, why, room) })
     }
 }
 
@@ -130,15 +131,6 @@ impl Drop for Gpu {
         if !self.shared {
             STREAMS.lock().idle.push((self.device, self.entered.own));
         }
-    }
-}
-
-/// Calls C++ with room for a reason, which is the error where it does not return 0.
-fn told(call: impl FnOnce(*mut c_char, usize) -> i32) -> Result<()> {
-    let mut why = [0u8; 512];
-    match call(why.as_mut_ptr().cast(), why.len()) {
-        0 => Ok(()),
-        _ => Err(Error::libtorch(&CStr::from_bytes_until_nul(&why).unwrap_or_default().to_string_lossy())),
     }
 }
 

@@ -4,16 +4,13 @@ mod graph;
 mod lane;
 
 use std::cell::RefCell;
-use std::ffi::{c_char, c_void, CStr};
+use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 
 use crate::error::{Error, Result, Status};
-use crate::runtime::{guarded, may_record, record_no_more, Gpu, RECORDING};
+use crate::runtime::{done, guarded, may_record, record_no_more, said, Gpu, RECORDING};
 
 pub(super) use lane::{Lane, Pass};
-
-/// Room for what the C++ side has to say.
-const ROOM: usize = 1024;
 
 extern "C" {
     fn c4c_gpu_count(count: *mut i32, why: *mut c_char, room: usize) -> i32;
@@ -27,22 +24,6 @@ extern "C" {
     fn c4c_graph_free(graph: *mut c_void);
     #[cfg(test)]
     fn c4c_graph_symbol(i: usize) -> *const c_char;
-}
-
-/// What `call` returns, and what it says in the room that it gets for a message.
-fn said<T>(call: impl FnOnce(*mut c_char, usize) -> T) -> (T, String) {
-    let mut why = [0 as c_char; ROOM];
-    let value = call(why.as_mut_ptr(), ROOM);
-    // SAFETY: zeroed at first, and what is written ends with a zero.
-    let why = unsafe { CStr::from_ptr(why.as_ptr()) };
-    (value, why.to_string_lossy().into_owned())
-}
-
-fn done(call: impl FnOnce(*mut c_char, usize) -> i32) -> Result<()> {
-    match said(call) {
-        (0, _) => Ok(()),
-        (_, why) => Err(Error::libtorch(&why)),
-    }
 }
 
 fn number(device: usize) -> i32 {
@@ -158,6 +139,7 @@ impl Drop for Graph {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CStr;
     use std::process::Command;
 
     use super::*;
