@@ -65,7 +65,8 @@ fn ffmpeg() -> Result<(), Box<dyn Error>> {
 /// The towers on libtorch's micro-kernels, and what only C++ reaches of its GPUs.
 fn native() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/clip/native");
-    println!("cargo:rerun-if-changed=src/clip/gpu/gpu.cpp");
+    println!("cargo:rerun-if-changed=src/gpu/gpu.cpp");
+    println!("cargo:rerun-if-changed=src/gpu/told.hpp");
     let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
     let build = || {
         let mut build = cc::Build::new();
@@ -84,7 +85,7 @@ fn native() -> Result<(), Box<dyn Error>> {
     // Not -I: libtorch's headers warn. It comes before what it uses, for linkers that look once.
     let libtorch = ["-isystem", &include.to_string_lossy()];
     build().flags(libtorch).file("src/clip/native/tower.cpp").try_compile("c4c_native")?;
-    build().flags(libtorch).file("src/clip/gpu/gpu.cpp").try_compile("c4c_gpu")?;
+    build().flags(libtorch).file("src/gpu/gpu.cpp").try_compile("c4c_gpu")?;
     let mut cpus = vec![("plain", "0", None)];
     if std::env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
         cpus.extend([("v3", "3", Some("-march=x86-64-v3")), ("v4", "4", Some("-march=x86-64-v4"))]);
@@ -104,7 +105,7 @@ fn native() -> Result<(), Box<dyn Error>> {
 
 /// CUDA streams through libtorch's core, which is C++.
 fn streams() -> Result<(), Box<dyn Error>> {
-    println!("cargo:rerun-if-changed=src/runtime/stream.cpp");
+    println!("cargo:rerun-if-changed=src/gpu/stream.cpp");
     let include = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).join("../include");
     cc::Build::new()
         .cpp(true)
@@ -112,7 +113,7 @@ fn streams() -> Result<(), Box<dyn Error>> {
         .flag("-fvisibility=hidden")
         // Not -I: libtorch's headers warn.
         .flags(["-isystem", &include.to_string_lossy()])
-        .file("src/runtime/stream.cpp")
+        .file("src/gpu/stream.cpp")
         .try_compile("c4c_stream")?;
     // A test compiles it, too.
     println!("cargo:rustc-env=C4C_LIBTORCH_INCLUDE={}", include.display());

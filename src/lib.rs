@@ -2,6 +2,7 @@
 //!
 //! The crate is made for its C ABI (`include/c4c.h`), and everything that the ABI does is a method of [`Model`].
 //! A call flows one way: `ffi` → [`Model`] → `text` / `video` / `image` → `runtime` → `clip` → `weights`.
+//! `gpu`, `thread`, `error` and `options` are below all of them.
 //!
 //! ```no_run
 //! use c4c::{Call, Log, Model, Options, VideoOptions};
@@ -19,6 +20,7 @@
 mod clip;
 mod error;
 pub mod ffi;
+mod gpu;
 mod image;
 mod inspect;
 mod model;
@@ -35,9 +37,10 @@ pub use image::{Frame, Matrix, Orientation, PixelFormat};
 pub use inspect::{inspect, Inspection};
 pub use model::{Info, Model, Segments};
 pub use options::{
-    Activation, Color, Head, HwAccel, Modality, ModelName, Options, Precision, Sampling, Seek, VideoOptions,
+    Activation, Color, Device, Devices, Head, HwAccel, Modality, ModelName, Options, Precision, Sampling, Seek,
+    VideoOptions,
 };
-pub use runtime::{cuda_devices, Call, Cancel, Device, Devices, Level, Log, Stats};
+pub use runtime::{cuda_devices, Call, Cancel, Level, Log, Stats};
 pub use text::Tokenizer;
 pub use video::{pictures, Media, Picture, Source};
 pub use weights::{Arch, TextArch, VisionArch};

@@ -1,9 +1,8 @@
 //! What a caller may choose, as validated, typed values. The C structs are turned into these in `ffi`.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use crate::runtime::Devices;
 
 /// Which towers are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +80,69 @@ pub enum Precision {
     /// Weights and the activations of the blocks' matrix products in eight bits, with a step for each output and for each
     /// token; bfloat16 in the last product of each block and where pixels become tokens.
     Int8,
+}
+
+/// Which devices a model may compute on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Devices {
+    /// The first GPU where CUDA can be used, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    /// GPUs by CUDA's numbers, each once.
+    Cuda(Vec<usize>),
+    /// All that CUDA has.
+    EveryCuda,
+}
+
+impl Devices {
+    /// `auto`, `cpu`, `cuda` (which is `cuda:0`), `cuda:1`, `cuda:0,cuda:1` or `cuda:*`.
+    pub fn parse(names: &str) -> Option<Self> {
+        match names {
+            "auto" => return Some(Devices::Auto),
+            "cpu" => return Some(Devices::Cpu),
+            "cuda:*" => return Some(Devices::EveryCuda),
+            _ => {}
+        }
+        let mut numbers = Vec::new();
+        for name in names.split(',') {
+            let number = match name.trim().strip_prefix("cuda")? {
+                "" => 0,
+                // Not `cuda:+1`, which would parse as a number.
+                rest => rest.strip_prefix(':').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?,
+            };
+            if numbers.contains(&number) {
+                return None;
+            }
+            numbers.push(number);
+        }
+        Some(Devices::Cuda(numbers))
+    }
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    #[default]
+    Cpu,
+    /// By CUDA's number.
+    Cuda(usize),
+}
+
+impl Device {
+    /// Several, as they are asked for: `cuda:0,cuda:1`.
+    pub fn names(devices: &[Device]) -> String {
+        devices.iter().map(Device::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
 }
 
 /// Model names with a fixed architecture; `None` in [`Options::model_name`] takes whatever the weights are.
@@ -251,6 +313,40 @@ impl Default for VideoOptions {
             stream_index: None,
             max_pixels: Self::DEFAULT_MAX_PIXELS,
             hwaccel: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read() {
+        assert_eq!(Devices::parse("auto"), Some(Devices::Auto));
+        assert_eq!(Devices::parse("cuda"), Some(Devices::Cuda(vec![0])));
+        assert_eq!(Devices::parse("cuda:3"), Some(Devices::Cuda(vec![3])));
+        assert_eq!(Devices::parse("cuda:1, cuda:0"), Some(Devices::Cuda(vec![1, 0])));
+        assert_eq!(Devices::parse("cuda:*"), Some(Devices::EveryCuda));
+        let wrong = [
+            "",
+            "CUDA",
+            "cuda:",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:x",
+            "cuda:0,",
+            "cuda:0,cuda:0",
+            "cuda,cuda:0",
+            "cpu,cuda",
+            "gpu",
+            "cuda:99999999999999999999",
+            "cuda:0,cuda:*",
+            "cuda 0",
+            "mps",
+        ];
+        for name in wrong {
+            assert_eq!(Devices::parse(name), None, "{name}");
         }
     }
 }

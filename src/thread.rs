@@ -1,8 +1,12 @@
 //! Threads of a guest in somebody else's process.
 
+use std::any::Any;
 use std::io;
 use std::mem::MaybeUninit;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
+
+use crate::error::{Error, Result};
 
 /// What a thread has brought upon itself, and what profilers send to each: such signals are nobody else's to take.
 const OWN: [libc::c_int; 8] = [
@@ -15,6 +19,16 @@ const OWN: [libc::c_int; 8] = [
     libc::SIGSYS,
     libc::SIGPROF,
 ];
+
+/// Turns a panic into an error, so that one bad request does not end a thread.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::internal(panic_text(&*panic))))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a bug in libc4c, please report it: {}", text.unwrap_or("panic without a message"))
+}
 
 /// Starts a thread that gets none of the host's signals; all of ours are.
 pub(crate) fn spawn<T, F>(name: &str, body: F) -> io::Result<JoinHandle<T>>

@@ -1,7 +1,8 @@
 //! The forward passes: images and token ids in, embeddings and scores out. On libtorch; every call is fallible.
 
 mod block;
-mod gpu;
+mod graph;
+mod lane;
 mod native;
 mod team;
 mod temporal;
@@ -16,12 +17,13 @@ use ndarray::Array2;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result, Status};
-use crate::options::{Activation, Head, Modality, ModelName, Precision};
-use crate::runtime::{guarded, Device, Log};
+use crate::gpu;
+use crate::options::{Activation, Device, Head, Modality, ModelName, Precision};
+use crate::runtime::Log;
+use crate::thread::guarded;
 use crate::weights::{Arch, Checkpoint, TowerConfig};
 use block::BlockShape;
-pub(crate) use gpu::{count, held, trim};
-use gpu::{Lane, Pass};
+use lane::{Lane, Pass};
 use team::Team;
 use temporal::Temporal;
 use text::TextTower;

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, stack_on, AttendPooled, Block, LayerNorm, Spans, ROWS};
-use super::gpu::{Lane, Pass};
+use super::lane::{Lane, Pass};
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Ids, Style};

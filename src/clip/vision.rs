@@ -6,7 +6,7 @@ use ndarray::Array2;
 use tch::{Device, Kind, Tensor};
 
 use super::block::{at_least_rows, load_stack, stack_on, Block, Even, LayerNorm};
-use super::gpu::{Lane, Pass};
+use super::lane::{Lane, Pass};
 use super::native::{Shape, Tower};
 use super::team::Team;
 use super::{to_rows, Image, Square, Style};

@@ -9,8 +9,8 @@ use super::structs::{c4c_error, c4c_info, c4c_stats};
 use super::types::{c4c_activation, c4c_head, c4c_modality, c4c_precision, c4c_status};
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::options::{Activation, Head, Modality, Precision};
-use crate::runtime::{Device, Stats};
+use crate::options::{Activation, Device, Head, Modality, Precision};
+use crate::runtime::Stats;
 
 /// What was loaded, and how it runs.
 ///

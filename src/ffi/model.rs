@@ -12,8 +12,8 @@ use super::structs::{c4c_error, c4c_options};
 use super::types::{c4c_log_fn, c4c_option_flag, c4c_status};
 use crate::error::{Error, Result, Status};
 use crate::model::Model;
-use crate::options::{Activation, Head, Modality, ModelName, Options, Precision};
-use crate::runtime::{Call, Devices, Level, Log};
+use crate::options::{Activation, Devices, Head, Modality, ModelName, Options, Precision};
+use crate::runtime::{Call, Level, Log};
 
 /// A loaded model. Made by c4c_create, released by c4c_free.
 pub struct c4c_model {

@@ -4,7 +4,9 @@ use crossbeam_channel::{bounded, Sender};
 
 use crate::clip::{self, Clip, LoadOptions};
 use crate::error::{Error, Result};
-use crate::runtime::{cuda_is_in_use, Device, Load};
+use crate::gpu;
+use crate::options::Device;
+use crate::runtime::{cuda_is_in_use, Load};
 use crate::weights::Checkpoint;
 
 /// Threads for each GPU, with a stream each: while one computes, the other brings the next images there.
@@ -26,8 +28,8 @@ impl Drop for Kept {
 pub(super) fn give_back(devices: &[Device]) -> Result<()> {
     match (cuda_is_in_use(), devices.first()) {
         (false, _) => Ok(()),
-        (true, Some(&Device::Cuda(number))) => clip::trim(number),
-        (true, _) => clip::trim(0),
+        (true, Some(&Device::Cuda(number))) => gpu::trim(number),
+        (true, _) => gpu::trim(0),
     }
 }
 

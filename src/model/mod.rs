@@ -16,9 +16,10 @@ use ndarray::{Array1, Array2};
 
 use crate::clip::{self, precision, Clip, Ids, LoadOptions, Square};
 use crate::error::{Error, Result, Status};
+use crate::gpu;
 use crate::image::{AnyFrames, Frame};
-use crate::options::{Activation, Head, Modality, Options, Precision, Sampling, VideoOptions};
-use crate::runtime::{cuda_devices, resolve, Call, Cores, Device, Engine, Finish, Level, Limits, Log, Stats};
+use crate::options::{Activation, Device, Head, Modality, Options, Precision, Sampling, VideoOptions};
+use crate::runtime::{cuda_devices, resolve, Call, Cores, Engine, Finish, Level, Limits, Log, Stats};
 use crate::text::Tokenizer;
 use crate::video::{self, Event, Found, Source, Terms};
 use crate::weights::{Arch, Checkpoint};
@@ -396,7 +397,7 @@ impl Model {
         let stats = self.engine.stats();
         let held = self.info.devices.iter().map(|device| match device {
             Device::Cpu => 0,
-            Device::Cuda(number) => clip::held(*number).unwrap_or_default(),
+            Device::Cuda(number) => gpu::held(*number).unwrap_or_default(),
         });
         Stats { waiting_calls: stats.waiting_calls + self.cores.waiting() as u64, device_bytes: held.sum(), ..stats }
     }

@@ -4,76 +4,13 @@
 //! process has, once, when a model first asks for it; until then nothing here touches CUDA, and a process may fork.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use once_cell::sync::OnceCell;
 
 use crate::error::{Error, Result, Status};
-
-/// What was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Devices {
-    /// The first GPU where CUDA can be used, else the CPU.
-    #[default]
-    Auto,
-    Cpu,
-    /// GPUs by CUDA's numbers, each once.
-    Cuda(Vec<usize>),
-    /// All that CUDA has.
-    EveryCuda,
-}
-
-impl Devices {
-    /// `auto`, `cpu`, `cuda` (which is `cuda:0`), `cuda:1`, `cuda:0,cuda:1` or `cuda:*`.
-    pub fn parse(names: &str) -> Option<Self> {
-        match names {
-            "auto" => return Some(Devices::Auto),
-            "cpu" => return Some(Devices::Cpu),
-            "cuda:*" => return Some(Devices::EveryCuda),
-            _ => {}
-        }
-        let mut numbers = Vec::new();
-        for name in names.split(',') {
-            let number = match name.trim().strip_prefix("cuda")? {
-                "" => 0,
-                // Not `cuda:+1`, which would parse as a number.
-                rest => rest.strip_prefix(':').filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?,
-            };
-            if numbers.contains(&number) {
-                return None;
-            }
-            numbers.push(number);
-        }
-        Some(Devices::Cuda(numbers))
-    }
-}
-
-/// What computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Device {
-    #[default]
-    Cpu,
-    /// By CUDA's number.
-    Cuda(usize),
-}
-
-impl Device {
-    /// Several, as they are asked for: `cuda:0,cuda:1`.
-    pub fn names(devices: &[Device]) -> String {
-        devices.iter().map(Device::to_string).collect::<Vec<_>>().join(",")
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu => f.write_str("cpu"),
-            Device::Cuda(number) => write!(f, "cuda:{number}"),
-        }
-    }
-}
+use crate::options::{Device, Devices};
 
 /// How many CUDA devices there are, or why none can be used.
 pub type Count = std::result::Result<usize, String>;
@@ -191,7 +128,7 @@ impl System for Loader {
     }
 
     fn count(&self) -> Count {
-        crate::clip::count()
+        crate::gpu::count()
     }
 }
 
@@ -290,35 +227,6 @@ mod tests {
             _ => Ok(()),
         };
         resolve(&Devices::parse(names).unwrap(), || count, probe)
-    }
-
-    #[test]
-    fn names_are_read() {
-        assert_eq!(Devices::parse("auto"), Some(Devices::Auto));
-        assert_eq!(Devices::parse("cuda"), Some(Devices::Cuda(vec![0])));
-        assert_eq!(Devices::parse("cuda:3"), Some(Devices::Cuda(vec![3])));
-        assert_eq!(Devices::parse("cuda:1, cuda:0"), Some(Devices::Cuda(vec![1, 0])));
-        assert_eq!(Devices::parse("cuda:*"), Some(Devices::EveryCuda));
-        let wrong = [
-            "",
-            "CUDA",
-            "cuda:",
-            "cuda:-1",
-            "cuda:+1",
-            "cuda:x",
-            "cuda:0,",
-            "cuda:0,cuda:0",
-            "cuda,cuda:0",
-            "cpu,cuda",
-            "gpu",
-            "cuda:99999999999999999999",
-            "cuda:0,cuda:*",
-            "cuda 0",
-            "mps",
-        ];
-        for name in wrong {
-            assert_eq!(Devices::parse(name), None, "{name}");
-        }
     }
 
     #[test]

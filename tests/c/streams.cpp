@@ -1,7 +1,8 @@
 // The library's part in streams, on a stand-in for CUDA that notes what it is asked for.
 
-#include "../../src/runtime/stream.cpp"
+#include "../../src/gpu/stream.cpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>

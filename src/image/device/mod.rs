@@ -12,7 +12,7 @@ use super::frame::FrameInfo;
 use super::resize::Axis;
 use super::{Orientation, PixelFormat};
 use crate::error::{Error, Result, Status};
-use crate::runtime::Gpu;
+use crate::gpu::Gpu;
 use taps::Taps;
 
 /// So many pixels are worked on at a time. At their peak they take 35 bytes each.

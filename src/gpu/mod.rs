@@ -1,16 +1,17 @@
-//! libtorch's GPUs beyond what tch offers of them: memory, and recorded passes.
+//! libtorch's GPUs beyond what tch offers of them: streams, memory, and recorded work. Not linked with CUDA.
 
-mod graph;
-mod lane;
+mod cpp;
+mod stream;
 
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
 use std::ptr::NonNull;
 
 use crate::error::{Error, Result, Status};
-use crate::runtime::{done, guarded, may_record, record_no_more, said, Gpu, RECORDING};
-
-pub(super) use lane::{Lane, Pass};
+use crate::thread::guarded;
+use cpp::{done, said};
+pub(crate) use stream::Gpu;
+use stream::{may_record, record_no_more, RECORDING};
 
 extern "C" {
     fn c4c_gpu_count(count: *mut i32, why: *mut c_char, room: usize) -> i32;
@@ -47,14 +48,14 @@ thread_local! {
 }
 
 /// From now on this thread's work goes to GPU `device`, on a stream of its own, and its warnings to nobody.
-pub(super) fn enter(device: usize) -> Result<()> {
+pub(crate) fn enter(device: usize) -> Result<()> {
     let gpu = Gpu::enter(device)?;
     HERE.with_borrow_mut(|here| *here = Some(gpu));
     Ok(())
 }
 
 /// Waits for what this thread gave to GPU `device`.
-pub(super) fn synchronize(device: usize) -> Result<()> {
+pub(crate) fn synchronize(device: usize) -> Result<()> {
     // SAFETY: any number may be asked for, and what libtorch throws is caught; the message has the stated room.
     done(|why, room| unsafe { c4c_gpu_synchronize(number(device), why, room) })
 }
@@ -76,10 +77,10 @@ pub(crate) fn trim(device: usize) -> Result<()> {
 
 /// Memory for recordings that are replayed one at a time.
 #[derive(Clone, Copy)]
-struct Pool([u64; 2]);
+pub(crate) struct Pool([u64; 2]);
 
 impl Pool {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut pool = [0; 2];
         // SAFETY: as in `synchronize`; two numbers are written.
         done(|why, room| unsafe { c4c_graph_pool(pool.as_mut_ptr(), why, room) })?;
@@ -88,14 +89,14 @@ impl Pool {
 }
 
 /// Work of a stream, recorded.
-struct Graph(NonNull<c_void>);
+pub(crate) struct Graph(NonNull<c_void>);
 
 // SAFETY: it is a handle of CUDA's, which belongs to the process; one thread uses it at a time.
 unsafe impl Send for Graph {}
 
 impl Graph {
     /// Records what `work` gives to this thread's stream, which is not done meanwhile.
-    fn record<T>(pool: Pool, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
+    pub(crate) fn record<T>(pool: Pool, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
         let alone = RECORDING.lock();
         if !may_record() {
             return Err(Error::new(Status::Backend, "an earlier recording failed, or too many threads use GPUs"));
@@ -123,7 +124,7 @@ impl Graph {
     }
 
     /// Does again what was recorded, on this thread's stream.
-    fn replay(&self) -> Result<()> {
+    pub(crate) fn replay(&self) -> Result<()> {
         // SAFETY: a handle that c4c_graph_begin gave, and whose recording has ended.
         done(|why, room| unsafe { c4c_graph_replay(self.0.as_ptr(), why, room) })
     }

@@ -7,8 +7,8 @@ use std::hash::Hash;
 
 use tch::{Kind, Tensor};
 
-use super::{Graph, Pool};
 use crate::error::{Error, Result, Status};
+use crate::gpu::{Graph, Pool};
 use crate::runtime::{Level, Log};
 
 /// What was recorded, with the memory that it reads and writes.

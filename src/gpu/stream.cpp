@@ -3,13 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <exception>
 
 #include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
+
+#include "told.hpp"
 
 extern "C" {
 
@@ -42,19 +42,6 @@ c10::Stream stream_of(int32_t device, int64_t id) {
 int64_t number(void *stream) {
     const auto address = reinterpret_cast<intptr_t>(stream);
     return address == 1 ? 0 : static_cast<int64_t>(address);
-}
-
-// Runs `body`; 0, or -1 and why not.
-template <typename Body> int told(char *why, size_t room, Body body) {
-    try {
-        body();
-        return 0;
-    } catch (const std::exception &e) {
-        std::snprintf(why, room, "%s", e.what());
-    } catch (...) {
-        std::snprintf(why, room, "unknown exception");
-    }
-    return -1;
 }
 
 // libtorch's warnings would go to stderr, and that is the host's.

@@ -15,12 +15,12 @@ const ROWS: [i64; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 80, 96, 112, 128];
 /// And beyond these, to a multiple of this.
 const STEP: i64 = 32;
 
-/// With more rows than this, launching takes less time than the work, and nothing is recorded.
-const MOST_ROWS: i64 = 128;
+/// With more rows than these, launching takes less time than the work, and nothing is recorded.
+const MOST_ROWS: i64 = ROWS[ROWS.len() - 1];
 
 /// What decides the shapes in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::clip) enum Pass {
+pub(super) enum Pass {
     Images {
         rows: i64,
     },
@@ -43,7 +43,7 @@ impl Pass {
 }
 
 /// How one thread uses one device. On a CPU there is nothing to it.
-pub(in crate::clip) struct Lane {
+pub(super) struct Lane {
     device: Device,
     /// `[rows, bytes]` of the host's memory that the device copies from by itself.
     staging: RefCell<Option<Tensor>>,
@@ -52,14 +52,14 @@ pub(in crate::clip) struct Lane {
 
 impl Lane {
     /// `graphs`: whether small passes are recorded.
-    pub(in crate::clip) fn new(device: Device, graphs: bool, log: &Log) -> Self {
+    pub(super) fn new(device: Device, graphs: bool, log: &Log) -> Self {
         let graphs = (graphs && device != Device::Cpu).then(|| Graphs::new(Cuda::default(), log));
         Lane { device, staging: RefCell::new(None), graphs }
     }
 
     /// How many rows a pass of `n` gets. On GPUs there are few such numbers: for each, passes are recorded, and libraries of NVIDIA's
     /// prepare what they do for each shape.
-    pub(in crate::clip) fn rows(&self, n: usize) -> i64 {
+    pub(super) fn rows(&self, n: usize) -> i64 {
         let n = n as i64;
         match self.device {
             Device::Cpu => n,
@@ -68,7 +68,7 @@ impl Lane {
     }
 
     /// `pass`, and again without the memory that recordings hold where there was not enough of it.
-    pub(in crate::clip) fn twice<T>(&self, pass: impl Fn() -> Result<T>) -> Result<T> {
+    pub(super) fn twice<T>(&self, pass: impl Fn() -> Result<T>) -> Result<T> {
         match (pass(), &self.graphs) {
             (Err(error), Some(_)) if error.status() == Status::OutOfMemory => {
                 self.clear();
@@ -79,7 +79,7 @@ impl Lane {
     }
 
     /// The squares' bytes on the device, `[rows, bytes of one]`. What is behind the squares is anything.
-    pub(in crate::clip) fn pixels(&self, squares: &[&Square], rows: i64) -> Result<Tensor> {
+    pub(super) fn pixels(&self, squares: &[&Square], rows: i64) -> Result<Tensor> {
         let bytes = squares.first().map_or(0, |square| square.len());
         if bytes == 0 || rows < squares.len() as i64 || squares.iter().any(|square| square.len() != bytes) {
             return Err(Error::internal(format_args!("{} squares of {bytes} bytes for {rows} rows", squares.len())));
@@ -111,13 +111,13 @@ impl Lane {
     }
 
     /// On the device.
-    pub(in crate::clip) fn put(&self, tensor: Tensor) -> Result<Tensor> {
+    pub(super) fn put(&self, tensor: Tensor) -> Result<Tensor> {
         Ok(tensor.f_to_device(self.device)?)
     }
 
     /// What `work` makes of the inputs, which are on the device; recorded or replayed where that is faster. It must give nothing to
     /// the host.
-    pub(in crate::clip) fn run(
+    pub(super) fn run(
         &self,
         pass: Pass,
         inputs: &[Tensor],
@@ -130,7 +130,7 @@ impl Lane {
     }
 
     /// Forgets what was kept for the next passes.
-    pub(in crate::clip) fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.staging.replace(None);
         if let Some(graphs) = &self.graphs {
             graphs.clear();

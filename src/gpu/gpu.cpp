@@ -2,10 +2,7 @@
 // with CUDA: memory goes through libc10's interface for all devices, and what only libtorch_cuda has is looked up by
 // its name, once that is loaded.
 
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
-#include <exception>
 #include <iterator>
 #include <stdexcept>
 #include <string>
@@ -18,28 +15,11 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
+#include "told.hpp"
+
 namespace {
 
 constexpr c10::DeviceType CUDA = c10::DeviceType::CUDA;
-
-void say(const char *text, char *why, size_t room) noexcept {
-    const size_t n = std::min(std::strlen(text), room - 1);
-    std::memcpy(why, text, n);
-    why[n] = 0;
-}
-
-// Runs `work`; 0, or -1 with what it threw.
-template <class Work> int guarded(char *why, size_t room, Work work) noexcept {
-    try {
-        work();
-        return 0;
-    } catch (const std::exception &e) {
-        say(e.what(), why, room);
-    } catch (...) {
-        say("an exception without text", why, room);
-    }
-    return -1;
-}
 
 // Keeps the last warning, which would go to stderr, and that is the host's.
 struct Kept : c10::WarningHandler {
@@ -55,7 +35,7 @@ extern "C" {
 
 // How many GPUs libtorch can use; with 0, what it has to say about that. Needs libtorch_cuda.
 int32_t c4c_gpu_count(int32_t *count, char *why, size_t room) {
-    return guarded(why, room, [&] {
+    return told(why, room, [&] {
         Kept kept;
         const c10::WarningUtils::WarningHandlerGuard guard(&kept);
         *count = static_cast<int32_t>(c10::impl::VirtualGuardImpl(CUDA).deviceCount());
@@ -68,7 +48,7 @@ int32_t c4c_gpu_count(int32_t *count, char *why, size_t room) {
 
 // Waits for what this thread gave to the GPU; other threads may record meanwhile.
 int32_t c4c_gpu_synchronize(int32_t device, char *why, size_t room) {
-    return guarded(why, room, [&] {
+    return told(why, room, [&] {
         const c10::impl::VirtualGuardImpl guard(CUDA);
         guard.synchronizeStream(guard.getStream(gpu(device)));
     });
@@ -76,7 +56,7 @@ int32_t c4c_gpu_synchronize(int32_t device, char *why, size_t room) {
 
 // How many bytes of the GPU libtorch holds for this process.
 int32_t c4c_gpu_held(int32_t device, uint64_t *bytes, char *why, size_t room) {
-    return guarded(why, room, [&] {
+    return told(why, room, [&] {
         const auto stats = c10::getDeviceAllocator(CUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(device));
         const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
         *bytes = static_cast<uint64_t>(stats.reserved_bytes[all].current);
@@ -86,11 +66,11 @@ int32_t c4c_gpu_held(int32_t device, uint64_t *bytes, char *why, size_t room) {
 // Gives back what libtorch keeps for later: memory of all GPUs, and pinned memory of the host. `device` is one that has a context: to
 // free memory makes one on the thread's own device.
 int32_t c4c_gpu_trim(int32_t device, char *why, size_t room) {
-    return guarded(why, room, [&] {
+    return told(why, room, [&] {
         const c10::impl::VirtualGuardImpl guard(CUDA);
         const c10::Device before = guard.exchangeDevice(gpu(device));
         char failed[512];
-        const int32_t code = guarded(failed, sizeof failed, [] {
+        const int32_t code = told(failed, sizeof failed, [] {
             c10::getDeviceAllocator(CUDA)->emptyCache();
             at::getHostAllocator(CUDA)->empty_cache();
         });
@@ -151,7 +131,7 @@ const char *c4c_graph_symbol(size_t i) { return i < std::size(NAMES) ? NAMES[i] 
 
 // A pool of memory for recordings that are replayed one at a time.
 int32_t c4c_graph_pool(uint64_t pool[2], char *why, size_t room) {
-    return guarded(why, room, [&] {
+    return told(why, room, [&] {
         const Pool made = functions().pool();
         pool[0] = made.first;
         pool[1] = made.second;
@@ -162,7 +142,7 @@ int32_t c4c_graph_pool(uint64_t pool[2], char *why, size_t room) {
 // and not ended it still refers to, so that a recording that failed to begin or to end must never be freed.
 void *c4c_graph_begin(const uint64_t pool[2], char *why, size_t room) {
     Graph *graph = nullptr;
-    const int32_t failed = guarded(why, room, [&] {
+    const int32_t failed = told(why, room, [&] {
         functions();
         graph = new Graph;
         functions().construct(graph, false);
@@ -172,17 +152,17 @@ void *c4c_graph_begin(const uint64_t pool[2], char *why, size_t room) {
 }
 
 int32_t c4c_graph_end(void *graph, char *why, size_t room) {
-    return guarded(why, room, [&] { functions().end(static_cast<Graph *>(graph)); });
+    return told(why, room, [&] { functions().end(static_cast<Graph *>(graph)); });
 }
 
 // Gives what was recorded to this thread's stream.
 int32_t c4c_graph_replay(void *graph, char *why, size_t room) {
-    return guarded(why, room, [&] { functions().replay(static_cast<Graph *>(graph)); });
+    return told(why, room, [&] { functions().replay(static_cast<Graph *>(graph)); });
 }
 
 void c4c_graph_free(void *graph) {
     char ignored[8];
-    guarded(ignored, sizeof ignored, [&] { functions().destroy(static_cast<Graph *>(graph)); });
+    told(ignored, sizeof ignored, [&] { functions().destroy(static_cast<Graph *>(graph)); });
     delete static_cast<Graph *>(graph);
 }
 
